@@ -1,0 +1,143 @@
+/**
+ * The schema of `switchyard.yaml`. Every limit of the house has its name, its default and its reason here.
+ * Durations are milliseconds and sizes bytes once parsed.
+ */
+import { z } from 'zod';
+import { Duration, Size } from './units.ts';
+
+const Port = z.number().int().min(1).max(65535);
+/** `host:port`, an IPv6 address in brackets. */
+const HostAndPort = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'write host:port, such as 127.0.0.1:2526');
+
+/** One rule: who it is for, and what happens. `*` stands for every other address of the domain. */
+export const RuleDeclaration = z.strictObject({
+  /** Local part, or `*` for the catch-all. */
+  address: z.string().min(1),
+  /** One or more destinations; each gets its own delivery. */
+  forward: z.array(z.string().min(3)).min(1).max(20).optional(),
+  /** Accept and forget, with an activity record. */
+  drop: z.literal(true).optional(),
+}).refine((rule) => (rule.forward === undefined) !== (rule.drop === undefined), {
+  message: 'a rule either forwards or drops: give `forward: [address]` or `drop: true`',
+});
+
+const Limits = z.strictObject({
+  /** RFC 1870 SIZE; what large mailbox providers and routers accept inbound. */
+  messageSize: Size.default(25 * 1_048_576),
+  /** RFC 5321, 4.5.3.1.8 asks for at least 100. */
+  recipients: z.number().int().positive().default(100),
+  /** Sessions at once in one smtp process. */
+  connections: z.number().int().positive().default(500),
+  /** Sessions at once from one address: one sender never takes them all. */
+  connectionsPerAddress: z.number().int().positive().default(50),
+  /** Refused commands and recipients before the session is closed: stops address guessing. */
+  errors: z.number().int().positive().default(10),
+  /** RFC 5321, 4.5.3.2.7 says five minutes; a slow sender is given one between two reads. */
+  idle: Duration.default(60_000),
+  /** The whole header: mailauth takes seconds of CPU beyond this (measured). */
+  headerBytes: Size.default(256 * 1_024),
+  headerLines: z.number().int().positive().default(1_000),
+  /** One unfolded header field; 128 KB of folding costs 9 s of CPU. */
+  headerFieldBytes: Size.default(32 * 1_024),
+  /** One body line. RFC 5321 says 998; real senders exceed it, and 25 MiB without a newline costs 83 s of CPU. */
+  bodyLineBytes: Size.default(64 * 1_024),
+  /** DKIM signatures on one message; each may hash the body anew. */
+  signatures: z.number().int().positive().default(10),
+  /** Received fields: more is a loop (the usual default of MTAs). */
+  hops: z.number().int().positive().default(100),
+  /** CPU and DNS of one verification; past it the sender gets 451. */
+  verification: Duration.default(10_000),
+});
+
+const Mail = z.strictObject({
+  listen: z.strictObject({ host: z.string().default('127.0.0.1'), port: Port.optional() }).prefault({}),
+  /** PEM files for STARTTLS; without them a self-signed certificate is made. */
+  tls: z.strictObject({ certificate: z.string(), key: z.string() }).optional(),
+  limits: Limits.prefault({}),
+  policy: z.strictObject({
+    /** Mail in which neither SPF nor DKIM passes. */
+    unauthenticated: z.enum(['refuse', 'accept']).default('refuse'),
+    /** Mail that fails DMARC under p=reject. */
+    dmarcReject: z.enum(['refuse', 'accept']).default('refuse'),
+  }).prefault({}),
+  /** How long a session waits for the first delivery before it answers 250 'queued'. Senders wait 10 minutes (RFC 5321, 4.5.3.2.6). */
+  sessionWait: Duration.default(20_000),
+  retry: z.strictObject({
+    /** Waits between attempts; the last one repeats. */
+    delays: z.array(Duration).min(1).default([60_000, 300_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000]),
+    /** RFC 5321, 4.5.4.1: give up after four to five days. */
+    giveUpAfter: Duration.default(5 * 86_400_000),
+  }).prefault({}),
+  /** Days an activity record is kept. */
+  keepActivity: Duration.default(31 * 86_400_000),
+  /** Days an SRS address takes bounces back. */
+  srsMaxAge: Duration.default(21 * 86_400_000),
+  /** Mail domains of this installation. */
+  domains: z.record(z.string(), z.strictObject({ rules: z.array(RuleDeclaration).default([]) })).default({}),
+});
+
+const Outbound = z.strictObject({
+  /** Host names or addresses that may be private or loopback. */
+  allow: z.array(z.string()).default([]),
+  /** `domain: host:port` overrides MX: demos, smarthosts, networks where port 25 is closed. `*` is a smarthost for all. */
+  transport: z.record(z.string(), HostAndPort).default({}),
+  /** The port of MX hosts. */
+  port: Port.default(25),
+  /** Connections at once to one destination host, so that a slow one cannot take every slot. */
+  connectionsPerDestination: z.number().int().positive().default(10),
+  connectTimeout: Duration.default(30_000),
+  /** RFC 5321, 4.5.3.2: minutes for each stage. */
+  commandTimeout: Duration.default(300_000),
+  /** After the final dot: RFC 5321, 4.5.3.2.6 says ten minutes. */
+  dataTimeout: Duration.default(600_000),
+});
+
+const Dns = z.strictObject({
+  /** Resolvers to ask, `address` or `address:port`; empty means the system's. */
+  servers: z.array(z.string()).default([]),
+  timeout: Duration.default(3_000),
+  /**
+   * Names answered here and not on the network, as presentation-form records by name:
+   * `{ "demo.test": ["TXT v=spf1 -all", "MX 10 mx.demo.test", "A 127.0.0.1"] }`.
+   */
+  zones: z.record(z.string(), z.array(z.string())).default({}),
+});
+
+const Temporal = z.strictObject({
+  /** An own server; TEMPORAL_ADDRESS does the same. Without it `up` starts one. */
+  address: HostAndPort.optional(),
+  namespace: z.string().default('default'),
+  port: Port.optional(),
+  uiPort: Port.optional(),
+  /** Where people see runs, when it is not the started server's own page. */
+  uiUrl: z.url().optional(),
+  /** Prefix of the task queues. */
+  taskQueue: z.string().default('switchyard'),
+});
+
+export const Configuration = z.strictObject({
+  /** Our name in EHLO, Received and Authentication-Results. */
+  hostname: z.string().default('switchyard.test'),
+  /** The state folder, relative to the configuration file. */
+  state: z.string().default('.switchyard'),
+  logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  http: z.strictObject({
+    host: z.string().default('127.0.0.1'),
+    port: Port.optional(),
+    /** How others reach the API and the pages. */
+    publicUrl: z.url().optional(),
+  }).prefault({}),
+  mail: Mail.prefault({}),
+  outbound: Outbound.prefault({}),
+  dns: Dns.prefault({}),
+  temporal: Temporal.prefault({}),
+  /** The local inbox: an SMTP sink with a page, for trying things out. */
+  inbox: z.strictObject({ enabled: z.boolean().default(true), port: Port.optional() }).prefault({}),
+  /** Ports of the worker's and SDK's metrics; the http process serves its own under /metrics. */
+  metrics: z.strictObject({ workerPort: Port.optional(), smtpPort: Port.optional() }).prefault({}),
+});
+
+/** The checked configuration: durations in ms, sizes in bytes, every default filled in. */
+export type Configuration = z.output<typeof Configuration>;
+/** What a person writes. */
+export type ConfigurationInput = z.input<typeof Configuration>;

@@ -1,0 +1,282 @@
+/**
+ * The records store: rules, mail activity, deliveries, blob owners, tokens, audit log, the local inbox.
+ * One interface, a driver a database. Times are ISO 8601 UTC strings with milliseconds; ids of rows that
+ * have an order in time are UUIDv7, so that the id is the keyset cursor.
+ *
+ * Every method throws TemporaryError `records.unavailable` when the database cannot be reached, is locked
+ * past the busy time-out, full or read-only.
+ */
+import type { BlobRef } from '../blobs/port.ts';
+
+export type RuleAction = { type: 'forward'; destinations: string[] } | { type: 'drop' };
+
+export interface Rule {
+  id: string;
+  /** A-label, lower case. */
+  domain: string;
+  /** Local part in NFC, lower case, or `*` for the catch-all. */
+  localPart: string;
+  action: RuleAction;
+  /** Who made it: the configuration file is applied on every start, the API changes the same records. */
+  source: 'file' | 'api';
+  enabled: boolean;
+  createdAt: string;
+  updatedAt: string;
+}
+
+export interface RuleRecords {
+  /** Enabled exact rule first, then the enabled catch-all, else undefined. */
+  find(domain: string, localPart: string): Promise<Rule | undefined>;
+  /** Whether the domain is one of ours (declared, or any rule names it). */
+  isLocalDomain(domain: string): Promise<boolean>;
+  list(domain?: string): Promise<Rule[]>;
+  get(id: string): Promise<Rule | undefined>;
+  /** Inserts, or replaces the rule of the same domain and local part; writes the audit log in the same transaction. */
+  put(rule: Pick<Rule, 'domain' | 'localPart' | 'action' | 'source'> & { enabled?: boolean }, actor: string): Promise<Rule>;
+  remove(id: string, actor: string): Promise<boolean>;
+  /**
+   * Makes the rules and domains with source `file` exactly these, in one transaction, auditing each change.
+   * A rule made through the API is left alone unless the file declares the same address.
+   */
+  applyDeclared(domains: { domain: string; rules: { localPart: string; action: RuleAction }[] }[]): Promise<{ added: number; changed: number; removed: number }>;
+}
+
+export interface SpfVerdict {
+  result: 'pass' | 'fail' | 'softfail' | 'neutral' | 'none' | 'temperror' | 'permerror';
+  /** The domain that was checked. */
+  domain: string;
+  /** RFC 9990: which identity was checked. */
+  scope: 'mfrom' | 'helo';
+}
+export interface DkimVerdict {
+  result: 'pass' | 'fail' | 'neutral' | 'none' | 'policy' | 'temperror' | 'permerror';
+  domain: string;
+  selector: string;
+  algorithm: string;
+  /** Aligned with the author domain and covering the whole body. */
+  aligned: boolean;
+  /** Bytes of body that the signature does not cover (`l=`); over 0 is never aligned. */
+  underSized: number;
+}
+export interface DmarcVerdict {
+  result: 'pass' | 'fail' | 'none' | 'temperror' | 'permerror';
+  /** The author domain. */
+  domain: string;
+  /** Published policy. */
+  policy: 'none' | 'quarantine' | 'reject' | null;
+  /** What was done about it. */
+  disposition: 'none' | 'quarantine' | 'reject';
+}
+export interface ArcVerdict {
+  result: 'none' | 'pass' | 'fail' | 'temperror' | 'permerror';
+  /** Highest instance on the message as it came, 0 for none. */
+  instance: number;
+}
+/** What verification found; small enough for a workflow input. */
+export interface Authentication {
+  spf: SpfVerdict;
+  dkim: DkimVerdict[];
+  dmarc: DmarcVerdict;
+  arc: ArcVerdict;
+  /** Payload of Authentication-Results after `authserv-id;`'s host: RFC 8601, folded with CRLF SP. At most 4 KB. */
+  authenticationResults: string;
+}
+
+/**
+ * State of an activity record. `accepted` is open, all others final:
+ * delivered; dropped by rule; rejected by us in the session; refused upstream and passed back in the session;
+ * bounced: accepted, then undeliverable, and the sender told; failed: accepted, undeliverable, and no bounce owed or possible.
+ */
+export type Outcome = 'accepted' | 'delivered' | 'dropped' | 'rejected' | 'refused' | 'bounced' | 'failed';
+
+/** An SMTP reply as it came: `550`, `5.1.1`, `No such user`. */
+export interface SmtpReply {
+  code: number;
+  /** RFC 3463, or null when the other side gave none. */
+  enhanced: string | null;
+  text: string;
+}
+
+export interface MailActivity {
+  id: string;
+  /** sha256 hex over sender, recipient and message; null where nothing was accepted. */
+  deliveryKey: string | null;
+  receivedAt: string;
+  /** Id of the SMTP transaction; recipients of one message share it. */
+  messageId: string;
+  sourceAddress: string;
+  helo: string;
+  /** TLS version and cipher, null for plain text. */
+  tls: string | null;
+  /** Envelope sender, '' for the null sender. */
+  sender: string;
+  recipient: string;
+  /** Header fields, for people; cut to 200 characters. */
+  headerFrom: string | null;
+  headerMessageId: string | null;
+  subject: string | null;
+  blob: BlobRef | null;
+  authentication: Authentication | null;
+  ruleId: string | null;
+  /** What was to happen, in the rule's words at that time. */
+  action: RuleAction | null;
+  outcome: Outcome;
+  /** Code of the error that decided a bad outcome, such as `dmarc.rejected`. */
+  errorCode: string | null;
+  errorText: string | null;
+  /** The reply that was passed back or that ended the attempts. */
+  reply: SmtpReply | null;
+  /** Delivery attempts over all destinations. */
+  attempts: number;
+  /** True when a delivery was sent again after an outcome that nobody knows. */
+  resent: boolean;
+  workflowId: string | null;
+  closedAt: string | null;
+}
+
+export interface ActivityFilter {
+  sender?: string;
+  recipient?: string;
+  /** Domain of the recipient. */
+  domain?: string;
+  outcome?: Outcome;
+  since?: string;
+  until?: string;
+  /** Rows older than this id (keyset, newest first). */
+  before?: string;
+  /** Default 50, at most 500. */
+  limit?: number;
+}
+
+export interface ActivityRecords {
+  /** Inserts records in one transaction. An existing row with the same delivery key is replaced only when it is final and `failed` or `refused`. */
+  open(rows: MailActivity[]): Promise<void>;
+  byDeliveryKey(deliveryKey: string): Promise<MailActivity | undefined>;
+  get(id: string): Promise<MailActivity | undefined>;
+  /** Sets a final outcome; a record that is already final is left as it is. Returns the record. */
+  close(id: string, end: Pick<MailActivity, 'outcome' | 'errorCode' | 'errorText' | 'reply'>): Promise<MailActivity | undefined>;
+  list(filter: ActivityFilter): Promise<MailActivity[]>;
+  /** Counts by outcome of what was received since. */
+  count(since: string): Promise<Partial<Record<Outcome, number>>>;
+  /** Records still `accepted` that were received before the time, oldest first, at most 1,000. */
+  openBefore(time: string): Promise<MailActivity[]>;
+  /** Removes final records older than the time. */
+  expire(time: string): Promise<number>;
+}
+
+/**
+ * One destination of one activity record. `committing` is written before the final dot of an attempt: found
+ * there after a crash, the outcome is unknown and the message is sent again and marked.
+ */
+export interface Delivery {
+  activityId: string;
+  destination: string;
+  state: 'pending' | 'committing' | 'delivered' | 'deferred' | 'refused';
+  attempts: number;
+  /** Host that gave the last reply. */
+  host: string | null;
+  reply: SmtpReply | null;
+  resent: boolean;
+  updatedAt: string;
+}
+
+export interface DeliveryRecords {
+  get(activityId: string, destination: string): Promise<Delivery | undefined>;
+  list(activityId: string): Promise<Delivery[]>;
+  /** Counts an attempt and returns the row as it was before, so that `committing` and `delivered` are seen. */
+  begin(activityId: string, destination: string): Promise<Delivery | undefined>;
+  /** Durable when it resolves. `resent` marks the row and the activity record. */
+  set(activityId: string, destination: string, change: { state: Delivery['state']; host?: string; reply?: SmtpReply; resent?: boolean }): Promise<void>;
+}
+
+export interface BlobOwnerRecords {
+  /** A blob may have several owners; the last one to go frees it. `expiresAt` null keeps it until `disown`. */
+  own(ref: BlobRef, owner: string, expiresAt: string | null): Promise<void>;
+  disown(key: string, owner: string): Promise<void>;
+  /** Sets when an owner's blobs may go. */
+  expireOwner(owner: string, expiresAt: string): Promise<void>;
+  isOwned(key: string, now: string): Promise<boolean>;
+  /** Removes expired rows, returns how many. */
+  expire(now: string): Promise<number>;
+}
+
+export interface TokenRecord {
+  id: string;
+  name: string;
+  scopes: string[];
+  createdAt: string;
+  lastUsedAt: string | null;
+}
+export interface TokenRecords {
+  /** Makes a token; the plain text is returned this once and only its SHA-256 is kept. */
+  create(name: string, scopes: string[]): Promise<TokenRecord & { token: string }>;
+  /** The record of a token as presented, compared by hash. */
+  find(token: string): Promise<TokenRecord | undefined>;
+  list(): Promise<TokenRecord[]>;
+  remove(id: string): Promise<boolean>;
+}
+
+export interface AuditEntry {
+  id: string;
+  at: string;
+  /** `file`, or `token:<name>`. */
+  actor: string;
+  /** `rule.added`, `rule.changed`, `rule.removed`, `domain.added`, `domain.removed`, `token.added`, ... */
+  action: string;
+  subject: string;
+  before: unknown;
+  after: unknown;
+}
+export interface AuditRecords {
+  write(entry: Omit<AuditEntry, 'id' | 'at'>): Promise<void>;
+  list(options: { before?: string; limit?: number }): Promise<AuditEntry[]>;
+}
+
+/** A message that the local inbox took. */
+export interface InboxMessage {
+  id: string;
+  receivedAt: string;
+  sender: string;
+  recipients: string[];
+  from: string | null;
+  subject: string | null;
+  blob: BlobRef;
+  /** What the inbox's own verification found. */
+  authentication: Authentication | null;
+}
+export interface InboxRecords {
+  add(message: Omit<InboxMessage, 'id'>): Promise<InboxMessage>;
+  get(id: string): Promise<InboxMessage | undefined>;
+  list(options: { before?: string; limit?: number; recipient?: string }): Promise<InboxMessage[]>;
+}
+
+/** Key material, already encrypted by the key store. */
+export interface KeyRow {
+  domain: string;
+  selector: string;
+  publicKey: string;
+  /** AES-256-GCM: 12 bytes nonce, ciphertext, 16 bytes tag. */
+  sealed: Uint8Array;
+  createdAt: string;
+}
+export interface KeyRecords {
+  add(row: KeyRow): Promise<void>;
+  newest(domain: string): Promise<KeyRow | undefined>;
+  list(): Promise<KeyRow[]>;
+  /** Returns the stored value: inserts when the name is new, so that two processes agree. */
+  secret(name: string, sealed: Uint8Array): Promise<Uint8Array>;
+}
+
+export interface Records {
+  rules: RuleRecords;
+  activity: ActivityRecords;
+  deliveries: DeliveryRecords;
+  blobOwners: BlobOwnerRecords;
+  tokens: TokenRecords;
+  audit: AuditRecords;
+  inbox: InboxRecords;
+  keys: KeyRecords;
+  /** Writes and reads a probe row. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}
