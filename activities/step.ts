@@ -2,7 +2,7 @@
  * A step: one definition from which come the Temporal activity, the HTTP operation, the command line and the
  * contract that the n8n node is tested against. This file knows none of the four.
  */
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Logger } from 'pino';
 import type { Dependencies } from './dependencies.ts';
 import { PermanentError } from '../protocols/errors.ts';

@@ -1,0 +1,16 @@
+/** What is common to the contracts of all domains. */
+
+/**
+ * Search attributes of every run, all of type Keyword. SQL visibility has ten slots of it and three of each other
+ * type, so this set is small, shared and fixed.
+ */
+export const SEARCH_ATTRIBUTES = ['SwitchyardSender', 'SwitchyardRecipient', 'SwitchyardDomain', 'SwitchyardOutcome', 'SwitchyardStep'] as const;
+
+/** Runs any one step durably. */
+export const RUN_STEP = 'runStep';
+
+export interface RunStepInput {
+  /** Name of the step, such as `mail.sealArc`. */
+  step: string;
+  input: unknown;
+}
