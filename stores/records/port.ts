@@ -6,7 +6,11 @@
  * Every method throws TemporaryError `records.unavailable` when the database cannot be reached, is locked
  * past the busy time-out, full or read-only.
  */
+import type { ArcVerdict, Authentication, DkimVerdict, DmarcVerdict, SpfVerdict } from '../../protocols/mail/authentication.ts';
+import type { SmtpReply } from '../../protocols/mail/reply.ts';
 import type { BlobRef } from '../blobs/port.ts';
+
+export type { ArcVerdict, Authentication, DkimVerdict, DmarcVerdict, SmtpReply, SpfVerdict };
 
 export type RuleAction = { type: 'forward'; destinations: string[] } | { type: 'drop' };
 
@@ -41,61 +45,12 @@ export interface RuleRecords {
   applyDeclared(domains: { domain: string; rules: { localPart: string; action: RuleAction }[] }[]): Promise<{ added: number; changed: number; removed: number }>;
 }
 
-export interface SpfVerdict {
-  result: 'pass' | 'fail' | 'softfail' | 'neutral' | 'none' | 'temperror' | 'permerror';
-  /** The domain that was checked. */
-  domain: string;
-  /** RFC 9990: which identity was checked. */
-  scope: 'mfrom' | 'helo';
-}
-export interface DkimVerdict {
-  result: 'pass' | 'fail' | 'neutral' | 'none' | 'policy' | 'temperror' | 'permerror';
-  domain: string;
-  selector: string;
-  algorithm: string;
-  /** Aligned with the author domain and covering the whole body. */
-  aligned: boolean;
-  /** Bytes of body that the signature does not cover (`l=`); over 0 is never aligned. */
-  underSized: number;
-}
-export interface DmarcVerdict {
-  result: 'pass' | 'fail' | 'none' | 'temperror' | 'permerror';
-  /** The author domain. */
-  domain: string;
-  /** Published policy. */
-  policy: 'none' | 'quarantine' | 'reject' | null;
-  /** What was done about it. */
-  disposition: 'none' | 'quarantine' | 'reject';
-}
-export interface ArcVerdict {
-  result: 'none' | 'pass' | 'fail' | 'temperror' | 'permerror';
-  /** Highest instance on the message as it came, 0 for none. */
-  instance: number;
-}
-/** What verification found; small enough for a workflow input. */
-export interface Authentication {
-  spf: SpfVerdict;
-  dkim: DkimVerdict[];
-  dmarc: DmarcVerdict;
-  arc: ArcVerdict;
-  /** Payload of Authentication-Results after `authserv-id;`'s host: RFC 8601, folded with CRLF SP. At most 4 KB. */
-  authenticationResults: string;
-}
-
 /**
  * State of an activity record. `accepted` is open, all others final:
  * delivered; dropped by rule; rejected by us in the session; refused upstream and passed back in the session;
  * bounced: accepted, then undeliverable, and the sender told; failed: accepted, undeliverable, and no bounce owed or possible.
  */
 export type Outcome = 'accepted' | 'delivered' | 'dropped' | 'rejected' | 'refused' | 'bounced' | 'failed';
-
-/** An SMTP reply as it came: `550`, `5.1.1`, `No such user`. */
-export interface SmtpReply {
-  code: number;
-  /** RFC 3463, or null when the other side gave none. */
-  enhanced: string | null;
-  text: string;
-}
 
 export interface MailActivity {
   id: string;
