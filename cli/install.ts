@@ -1,0 +1,76 @@
+/**
+ * Set-up of a checkout: installs exactly what package-lock.json says when node_modules is missing, half made or of
+ * another lock file. Loaded before anything is installed, so it imports nothing from node_modules.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PermanentError, messageOf } from '../protocols/errors.ts';
+import { cacheFolder } from './cache.mjs';
+import { findNpm, runNpm } from './npm.mjs';
+import { createProgress } from './progress.mjs';
+import { waitForLock } from './up/lock.ts';
+
+/** Holds the hash of the lock file that node_modules was made from; written last, so that half an install is seen. */
+const MARK = '.switchyard-lock';
+
+/**
+ * Makes `node_modules` fit `package-lock.json`. Two at once wait for each other.
+ * @param root folder of the checkout
+ * @throws PermanentError `install.failed`
+ */
+export async function installPackages(root: string): Promise<void> {
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
+  const mark = join(root, 'node_modules', MARK);
+  const isInstalled = () => existsSync(mark) && readFileSync(mark, 'utf8').trim() === wanted;
+  if (!isInstalled()) {
+    const locks = join(cacheFolder(), 'locks');
+    mkdirSync(locks, { recursive: true });
+    const lock = await waitForLock(
+      join(locks, `install-${createHash('sha256').update(root).digest('hex').slice(0, 16)}.sqlite`),
+    );
+    try {
+      if (!isInstalled()) await install(root, mark, wanted);
+    } finally {
+      lock.release();
+    }
+  }
+  linkCommand(root);
+}
+
+async function install(root: string, mark: string, wanted: string): Promise<void> {
+  const step = createProgress().step('Installing packages (about a minute, once)');
+  try {
+    rmSync(mark, { force: true });
+    await runNpm({
+      npm: findNpm(),
+      args: ['ci', '--no-audit', '--no-fund'],
+      cwd: root,
+      onLine: (line) => step.detail(line),
+    });
+    writeFileSync(mark, `${wanted}\n`);
+  } catch (error) {
+    step.fail();
+    throw new PermanentError({
+      code: 'install.failed',
+      message: `The packages could not be installed: ${messageOf(error)}`,
+      fix: 'Check the network or the npm registry setting, then type the same command again: it goes on from here.',
+      cause: error,
+    });
+  }
+  step.done('Installing packages');
+}
+
+/** The root package is the n8n pack and has no `bin`; this link makes `npx switchyard` work in a checkout all the same. */
+function linkCommand(root: string): void {
+  const link = join(root, 'node_modules', '.bin', 'switchyard');
+  if (lstatSync(link, { throwIfNoEntry: false })) return;
+  try {
+    mkdirSync(join(root, 'node_modules', '.bin'), { recursive: true });
+    symlinkSync('../../cli/launch.mjs', link);
+  } catch {
+    // A read-only checkout runs all the same; only `npx switchyard` is missing then.
+  }
+}
