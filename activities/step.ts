@@ -59,6 +59,9 @@ export interface Step<Input extends z.ZodType = z.ZodType, Output extends z.ZodT
   call(input: unknown, dependencies: Dependencies, step: StepContext): Promise<z.output<Output>>;
 }
 
+/** The step as a workflow sees it: JSON in, JSON out. */
+export type StepActivity<S> = S extends Step<infer Input, infer Output> ? (input: z.input<Input>) => Promise<z.output<Output>> : never;
+
 /** Defines a step. The definition is the whole contract; nothing about a step is said elsewhere. */
 export function defineStep<Input extends z.ZodType, Output extends z.ZodType, Needs extends keyof Dependencies>(
   definition: StepDefinition<Input, Output, Needs>,

@@ -13,4 +13,6 @@ export interface RunStepInput {
   /** Name of the step, such as `mail.sealArc`. */
   step: string;
   input: unknown;
+  /** Time-out and retry class of the step, which whoever starts the run knows; `network` when not given. */
+  takes?: 'cpu' | 'network' | 'delivery' | 'long';
 }

@@ -28,6 +28,9 @@ export interface RouteMailInput {
   destinations: string[];
   /** The local domain that signs and rewrites. */
   domain: string;
+  /** Body bytes over 127 (8BITMIME), header bytes over 127 (SMTPUTF8): what the next host must be able to take. */
+  eightBit: boolean;
+  utf8: boolean;
   authentication: Authentication;
   /** `srs`: a mail that comes back to one of our SRS addresses and goes to its original sender. */
   kind: 'forward' | 'srs';
@@ -40,15 +43,17 @@ export interface RouteMailInput {
   settlement: 'alone' | 'session' | 'accepted';
   /** A refusal that an earlier run of the same message met: only the bounce is left to do. */
   refusedBefore?: SmtpReply;
-  policy: {
-    /** ms the session may wait. */
-    sessionWait: number;
-    /** ms between attempts; the last repeats. */
-    retryDelays: number[];
-    /** ms after `receivedAt`. */
-    giveUpAfter: number;
-  };
+  policy: DeliveryPolicy;
   taskQueues: MailTaskQueues;
+}
+
+export interface DeliveryPolicy {
+  /** ms the session may wait. */
+  sessionWait: number;
+  /** ms between attempts; the last repeats. */
+  retryDelays: number[];
+  /** ms after `receivedAt`. */
+  giveUpAfter: number;
 }
 
 export interface MailTaskQueues {

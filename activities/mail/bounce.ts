@@ -1,0 +1,81 @@
+/** The report to the sender of a message that could not be delivered (RFC 3464). */
+import { z } from 'zod';
+import { randomUUID } from 'node:crypto';
+import { defineStep } from '../step.ts';
+import { BlobRef, SmtpReply } from '../schemas.ts';
+import { buildBounce } from '../../protocols/mail/bounce.ts';
+import { splitHeader } from '../../protocols/mail/header.ts';
+import type { BlobStore } from '../../stores/blobs/port.ts';
+import { formatReply } from '../../protocols/mail/reply.ts';
+
+/** How much of the original's header goes back: enough to know the message by, bounded against abuse. */
+const RETURNED_HEADER_BYTES = 65_536;
+
+export const bounce = defineStep({
+  name: 'mail.bounce',
+  summary: 'Write the non-delivery report for a message.',
+  input: z.object({
+    message: BlobRef,
+    /** Who the report goes to: the envelope sender. */
+    sender: z.string().min(3),
+    recipient: z.string(),
+    domain: z.string(),
+    receivedAt: z.string(),
+    /** Stamps the report, so that a repeat of the step writes the same bytes. */
+    reportedAt: z.string(),
+    failures: z
+      .array(z.object({ destination: z.string(), host: z.string().nullable(), reply: SmtpReply.nullable(), text: z.string() }))
+      .min(1)
+      .max(20),
+  }),
+  output: z.object({ message: BlobRef, eightBit: z.boolean(), utf8: z.boolean() }),
+  needs: ['configuration', 'blobs', 'records'],
+  takes: 'cpu',
+  repeat: 'safe',
+  scope: 'mail:write',
+  errors: ['blob.missing', 'blob.unavailable', 'records.unavailable'],
+  async run(input, { configuration, blobs, records }, step) {
+    const header = await readHeader(blobs, input.message.key);
+    const report = buildBounce({
+      reportingMta: configuration.hostname,
+      from: `MAILER-DAEMON@${input.domain}`,
+      sender: input.sender,
+      messageId: `<${step.idempotencyKey ? stableId(step.idempotencyKey) : randomUUID()}@${configuration.hostname}>`,
+      date: new Date(input.reportedAt),
+      arrivalDate: new Date(input.receivedAt),
+      originalHeader: header,
+      failures: input.failures.map((failure) => ({
+        originalRecipient: input.recipient,
+        finalRecipient: failure.destination,
+        action: 'failed',
+        status: failure.reply?.enhanced ?? (failure.reply && failure.reply.code >= 500 ? '5.0.0' : '4.4.7'),
+        diagnostic: failure.reply ? formatReply(failure.reply) : failure.text,
+        remoteMta: failure.host,
+        lastAttempt: new Date(input.reportedAt),
+      })),
+    });
+    const message = await blobs.write(
+      (async function* () {
+        yield report;
+      })(),
+      { prefix: 'mail', maxBytes: configuration.mail.limits.messageSize },
+    );
+    await records.blobOwners.own(message, `bounce:${step.idempotencyKey}`, new Date(Date.now() + configuration.mail.retry.giveUpAfter + DAY).toISOString());
+    const utf8 = report.some((byte) => byte > 127);
+    return { message, eightBit: utf8, utf8 };
+  },
+});
+
+const DAY = 86_400_000;
+
+async function readHeader(blobs: BlobStore, key: string): Promise<Buffer> {
+  let head = Buffer.alloc(0);
+  for await (const chunk of (await blobs.read(key)) as AsyncIterable<Buffer>) {
+    head = Buffer.concat([head, chunk]);
+    if (head.length >= RETURNED_HEADER_BYTES || head.includes('\r\n\r\n')) break;
+  }
+  const { bodyOffset } = splitHeader(head);
+  return head.subarray(0, Math.min(bodyOffset, RETURNED_HEADER_BYTES));
+}
+
+const stableId = (key: string): string => key.replace(/[^\w.-]/g, '.').slice(-100);

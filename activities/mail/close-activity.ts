@@ -1,0 +1,32 @@
+/** The end of an activity record. The run calls it; the sweep does for runs that were terminated. */
+import { z } from 'zod';
+import { defineStep } from '../step.ts';
+import { SmtpReply } from '../schemas.ts';
+
+/** A delivered message is kept a day for a look into it; an undelivered one as long as its record, so that it can be sent again. */
+const KEEP_DELIVERED = 86_400_000;
+
+export const closeActivity = defineStep({
+  name: 'mail.closeActivity',
+  summary: 'Set the final outcome of a message.',
+  input: z.object({
+    activityId: z.string(),
+    outcome: z.enum(['delivered', 'refused', 'bounced', 'failed']),
+    errorCode: z.string().nullable(),
+    errorText: z.string().max(2_000).nullable(),
+    reply: SmtpReply.nullable(),
+  }),
+  output: z.object({ closed: z.boolean() }),
+  needs: ['configuration', 'records'],
+  takes: 'cpu',
+  repeat: 'safe',
+  scope: 'mail:write',
+  errors: ['records.unavailable'],
+  async run({ activityId, ...end }, { configuration, records }) {
+    const record = await records.activity.close(activityId, end);
+    if (!record) return { closed: false };
+    const keep = record.outcome === 'delivered' ? KEEP_DELIVERED : configuration.mail.keepActivity;
+    await records.blobOwners.expireOwner(`activity:${activityId}`, new Date(Date.now() + keep).toISOString());
+    return { closed: true };
+  },
+});

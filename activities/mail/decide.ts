@@ -1,0 +1,77 @@
+/** Who a recipient is, and what the rules and the policy say about a message for them. */
+import { z } from 'zod';
+import { defineStep } from '../step.ts';
+import { Authentication, SmtpReply } from '../schemas.ts';
+import type { Dependencies } from '../dependencies.ts';
+import { originalSender } from './rewrite-sender.ts';
+import { normalizeLocalPart, parseAddress } from '../../protocols/mail/address.ts';
+import { isSrsAddress } from '../../protocols/mail/srs.ts';
+import { judge } from '../../protocols/mail/policy.ts';
+import { PermanentError } from '../../protocols/errors.ts';
+
+export const RecipientRoute = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('forward'), domain: z.string(), ruleId: z.string(), destinations: z.array(z.string()) }),
+  z.object({ kind: z.literal('drop'), domain: z.string(), ruleId: z.string() }),
+  /** One of our SRS addresses: what comes back goes to the original sender. */
+  z.object({ kind: z.literal('srs'), domain: z.string(), destinations: z.array(z.string()) }),
+  z.object({ kind: z.literal('unknown'), reply: SmtpReply, code: z.string() }),
+]);
+export type RecipientRoute = z.output<typeof RecipientRoute>;
+
+const Verdict = z.discriminatedUnion('verdict', [
+  z.object({ verdict: z.literal('accept'), disposition: z.enum(['none', 'quarantine', 'reject']) }),
+  z.object({ verdict: z.literal('reject'), reply: SmtpReply, code: z.string() }),
+  z.object({ verdict: z.literal('defer'), reply: SmtpReply, code: z.string() }),
+]);
+
+/** The route of one recipient, from the rules alone. */
+export async function routeRecipient(recipient: string, dependencies: Pick<Dependencies, 'configuration' | 'records' | 'keys'>): Promise<RecipientRoute> {
+  let localPart: string;
+  let domain: string;
+  try {
+    ({ localPart, domain } = parseAddress(recipient));
+  } catch (thrown) {
+    if (!(thrown instanceof PermanentError)) throw thrown;
+    return { kind: 'unknown', code: thrown.code, reply: { code: 553, enhanced: '5.1.3', text: thrown.message } };
+  }
+  const { rules } = dependencies.records;
+  if (!(await rules.isLocalDomain(domain))) {
+    // RFC 3463, X.7.1: never an open relay.
+    return { kind: 'unknown', code: 'mail.relay_denied', reply: { code: 550, enhanced: '5.7.1', text: `We do not relay mail for ${domain}` } };
+  }
+  if (isSrsAddress(recipient)) return srsRoute(recipient, domain, dependencies);
+  const rule = await rules.find(domain, normalizeLocalPart(localPart));
+  if (!rule) return { kind: 'unknown', code: 'mail.unknown_recipient', reply: { code: 550, enhanced: '5.1.1', text: `No rule for ${recipient}` } };
+  if (rule.action.type === 'drop') return { kind: 'drop', domain, ruleId: rule.id };
+  return { kind: 'forward', domain, ruleId: rule.id, destinations: rule.action.destinations };
+}
+
+async function srsRoute(recipient: string, domain: string, dependencies: Pick<Dependencies, 'configuration' | 'keys'>): Promise<RecipientRoute> {
+  try {
+    return { kind: 'srs', domain, destinations: [await originalSender(recipient, dependencies)] };
+  } catch (thrown) {
+    if (!(thrown instanceof PermanentError)) throw thrown;
+    return { kind: 'unknown', code: thrown.code, reply: { code: 550, enhanced: '5.1.1', text: thrown.message } };
+  }
+}
+
+export const decide = defineStep({
+  name: 'mail.decide',
+  summary: 'What the rules say about a recipient, and what the policy says about a verified message.',
+  input: z.object({
+    recipient: z.string().max(320),
+    /** What mail.verify found; without it only the rules are asked. */
+    verified: z.object({ authentication: Authentication, temporary: z.boolean(), authorProblem: z.string().nullable() }).optional(),
+  }),
+  output: z.object({ route: RecipientRoute, verdict: Verdict.nullable() }),
+  needs: ['configuration', 'records', 'keys'],
+  takes: 'cpu',
+  repeat: 'safe',
+  scope: 'mail:read',
+  errors: ['records.unavailable', 'input.invalid'],
+  async run({ recipient, verified }, dependencies) {
+    const route = await routeRecipient(recipient, dependencies);
+    const verdict = verified ? judge({ ...verified, isSrsReturn: route.kind === 'srs' }, dependencies.configuration.mail.policy) : null;
+    return { route, verdict };
+  },
+});

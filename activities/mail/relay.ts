@@ -1,0 +1,193 @@
+/**
+ * One attempt to bring one message to one destination as one act: sign, seal, rewrite the envelope, connect, send,
+ * record. One activity instead of six: fewer events, and one place that is safe on repeat.
+ */
+import { z } from 'zod';
+import type { Logger } from 'pino';
+import { defineStep } from '../step.ts';
+import { Authentication, BlobRef, SmtpReply } from '../schemas.ts';
+import type { Dependencies } from '../dependencies.ts';
+import type { Signed } from './authenticator/port.ts';
+import type { TransmissionResult } from '../network/dialer.ts';
+import { openComposed } from './compose.ts';
+import { rewriteForDomain } from './rewrite-sender.ts';
+import { PermanentError, SwitchyardError, TemporaryError } from '../../protocols/errors.ts';
+import { needsUtf8, parseAddress } from '../../protocols/mail/address.ts';
+import { receivedField } from '../../protocols/mail/received.ts';
+
+const Input = z.object({
+  activityId: z.string(),
+  /** `forward` and `srs` carry somebody's mail; `bounce` is a report of our own, from the null sender. */
+  kind: z.enum(['forward', 'srs', 'bounce']),
+  message: BlobRef,
+  destination: z.string(),
+  /** Envelope sender as it came. */
+  sender: z.string(),
+  recipient: z.string(),
+  /** The local domain that signs and rewrites. */
+  domain: z.string(),
+  sourceAddress: z.string(),
+  helo: z.string(),
+  messageId: z.string(),
+  receivedAt: z.string(),
+  protocol: z.string(),
+  eightBit: z.boolean(),
+  utf8: z.boolean(),
+  /** Null for our own reports. */
+  authentication: Authentication.nullable(),
+});
+type Input = z.output<typeof Input>;
+
+const Output = z.object({
+  status: z.enum(['delivered', 'deferred', 'refused', 'unknown']),
+  host: z.string().nullable(),
+  reply: SmtpReply.nullable(),
+  /** Error code, null when delivered. */
+  code: z.string().nullable(),
+  text: z.string(),
+  /** The attempt followed one whose outcome nobody knows. */
+  resent: z.boolean(),
+});
+type Output = z.output<typeof Output>;
+
+type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records' | 'keys' | 'authenticator' | 'dialer'>;
+
+export const relay = defineStep({
+  name: 'mail.relay',
+  summary: 'One delivery attempt: DKIM-sign, ARC-seal, rewrite the envelope sender, send, record.',
+  input: Input,
+  output: Output,
+  needs: ['configuration', 'blobs', 'records', 'keys', 'authenticator', 'dialer'],
+  takes: 'delivery',
+  repeat: 'needs-key',
+  scope: 'mail:write',
+  errors: ['records.unavailable', 'blob.unavailable', 'blob.missing'],
+  async run(input, dependencies, step) {
+    const { records } = dependencies;
+    const destinationKey = input.kind === 'bounce' ? `bounce:${input.destination}` : input.destination;
+    const before = await records.deliveries.begin(input.activityId, destinationKey);
+    if (before?.state === 'delivered' || before?.state === 'refused') return asRecorded(before);
+    const resent = before?.state === 'committing' || before?.resent === true;
+
+    const result = await attempt(input, dependencies, step.signal, {
+      stage: (stage) => step.report({ stage }),
+      log: step.log,
+      beforeFinalDot: (host) => records.deliveries.set(input.activityId, destinationKey, { state: 'committing', host, resent }),
+    });
+    // 'unknown' leaves the row at 'committing': the next attempt reads it and marks the message as sent again.
+    if (result.status !== 'unknown') {
+      await records.deliveries.set(input.activityId, destinationKey, {
+        state: result.status,
+        host: result.host ?? undefined,
+        reply: result.reply ?? undefined,
+        resent,
+      });
+    }
+    return {
+      status: result.status,
+      host: result.host,
+      reply: 'reply' in result ? result.reply : null,
+      code: 'code' in result ? result.code : null,
+      text: 'text' in result ? result.text : result.reply.text,
+      resent,
+    };
+  },
+});
+
+function asRecorded(row: { state: string; host: string | null; reply: Output['reply']; resent: boolean }): Output {
+  const delivered = row.state === 'delivered';
+  return {
+    status: delivered ? 'delivered' : 'refused',
+    host: row.host,
+    reply: row.reply,
+    code: delivered ? null : 'mail.refused',
+    text: row.reply?.text ?? '',
+    resent: row.resent,
+  };
+}
+
+interface AttemptHooks {
+  stage(stage: string): void;
+  beforeFinalDot(host: string): Promise<void>;
+  log: Logger;
+}
+
+/** Trouble of ours or of the way there is an expected end of an attempt; trouble with the stores is thrown, so that Temporal retries at once. */
+async function attempt(input: Input, dependencies: Part, signal: AbortSignal, hooks: AttemptHooks): Promise<TransmissionResult> {
+  try {
+    const { domain } = parseAddress(input.destination);
+    hooks.stage(`route to ${domain}`);
+    const route = await dependencies.dialer.route(domain, signal);
+    hooks.stage('sign');
+    const signed = await signMessage(input, dependencies, signal);
+    const sender = input.kind === 'bounce' ? '' : await rewriteForDomain(input.sender, input.domain, dependencies);
+    return await dependencies.dialer.transmit(
+      {
+        route,
+        sender,
+        recipient: input.destination,
+        open: () => openComposed(dependencies.blobs, { key: input.message.key, prepend: signed.header, authservId: dependencies.configuration.hostname }),
+        size: input.message.size + Buffer.byteLength(signed.header),
+        utf8: input.utf8 || needsUtf8(sender) || needsUtf8(input.destination),
+        eightBit: input.eightBit,
+        beforeFinalDot: hooks.beforeFinalDot,
+        onStage: hooks.stage,
+      },
+      signal,
+    );
+  } catch (thrown) {
+    return asResult(thrown, hooks.log);
+  }
+}
+
+async function signMessage(input: Input, { configuration, keys, authenticator }: Part, signal: AbortSignal): Promise<Signed> {
+  const { domain, selector, privateKey } = await keys.signingKey(input.domain);
+  const key = { domain, selector, privateKey };
+  if (input.kind === 'bounce' || input.authentication === null)
+    return authenticator.sign({ key: input.message.key, prepend: '', dkim: key, arc: null }, signal);
+  const { authentication } = input;
+  const prepend = `${trace(input, configuration.hostname)}Authentication-Results: ${authentication.authenticationResults}\r\n`;
+  const cv = authentication.arc.result;
+  // RFC 8617, section 5.1.2: a chain that has failed is not extended; the message goes on with our DKIM signature alone.
+  const sealable = (cv === 'none' || cv === 'pass') && authentication.arc.instance < MAX_ARC_SETS;
+  const arc = sealable ? { ...key, authenticationResults: authentication.authenticationResults, cv } : null;
+  return authenticator.sign({ key: input.message.key, prepend, dkim: key, arc }, signal);
+}
+
+/** RFC 8617, section 4.2.1. */
+const MAX_ARC_SETS = 50;
+
+function trace(input: Input, hostname: string): string {
+  // A recipient in UTF-8 would turn an ASCII header into one that needs SMTPUTF8.
+  const named = input.utf8 || !needsUtf8(input.recipient);
+  return receivedField({
+    helo: input.helo,
+    address: input.sourceAddress,
+    by: hostname,
+    protocol: input.protocol,
+    id: input.messageId,
+    for: named ? input.recipient : undefined,
+    date: new Date(input.receivedAt),
+  });
+}
+
+/** Codes of the stores: thrown on, for a quick retry that costs the message no attempt. */
+const OURS = new Set(['records.unavailable', 'blob.unavailable', 'blob.missing']);
+
+/** Where there is no way to a destination, the reply that a relay gives (RFC 3463, RFC 7505). */
+const NO_WAY: Record<string, { code: number; enhanced: string }> = {
+  'mail.null_mx': { code: 556, enhanced: '5.1.10' },
+  'mail.no_host': { code: 550, enhanced: '5.1.2' },
+  'mail.loop': { code: 554, enhanced: '5.4.6' },
+  'network.address_refused': { code: 550, enhanced: '5.4.4' },
+  'address.invalid': { code: 550, enhanced: '5.1.3' },
+};
+
+function asResult(thrown: unknown, log: Logger): TransmissionResult {
+  if (!(thrown instanceof SwitchyardError) || OURS.has(thrown.code)) throw thrown;
+  const noWay = thrown instanceof PermanentError ? NO_WAY[thrown.code] : undefined;
+  if (noWay) return { status: 'refused', host: null, reply: { ...noWay, text: thrown.message }, code: thrown.code, text: thrown.message };
+  // A missing or unusable key is for the operator to mend; meanwhile the message waits instead of going out unsigned.
+  if (!(thrown instanceof TemporaryError)) log.error({ code: thrown.code, fix: thrown.fix }, thrown.message);
+  return { status: 'deferred', host: null, reply: null, code: thrown.code, text: thrown.message };
+}

@@ -1,0 +1,40 @@
+/** SPF, DKIM, DMARC and ARC of a stored message. */
+import { z } from 'zod';
+import { defineStep } from '../step.ts';
+import { Authentication, BlobRef, Envelope } from '../schemas.ts';
+import type { BlobStore } from '../../stores/blobs/port.ts';
+import type { Configuration } from '../../stores/configuration/schema.ts';
+import { createMessageGuard, type MessageFacts } from '../../protocols/mail/limits.ts';
+
+/**
+ * Reads a stored message through the guard, so that nothing over the limits reaches a parser.
+ * @throws PermanentError with the guard's codes, such as `mail.header_too_large` or `smtp.bare_newline`
+ */
+export async function guardBlob(blobs: BlobStore, key: string, limits: Configuration['mail']['limits']): Promise<MessageFacts> {
+  const guard = createMessageGuard(limits);
+  for await (const chunk of (await blobs.read(key)) as AsyncIterable<Uint8Array>) guard.push(chunk);
+  return guard.end();
+}
+
+export const verify = defineStep({
+  name: 'mail.verify',
+  summary: 'Verify SPF, DKIM, DMARC and ARC of a message.',
+  input: z.object({ message: BlobRef, envelope: Envelope }),
+  output: z.object({
+    authentication: Authentication,
+    headerFrom: z.string().nullable(),
+    headerMessageId: z.string().nullable(),
+    subject: z.string().nullable(),
+    temporary: z.boolean(),
+    authorProblem: z.string().nullable(),
+  }),
+  needs: ['configuration', 'blobs', 'authenticator'],
+  takes: 'network',
+  repeat: 'safe',
+  scope: 'mail:read',
+  errors: ['mail.verification_timeout', 'mail.malformed', 'blob.missing', 'smtp.bare_newline', 'mail.header_too_large', 'mail.line_too_long', 'mail.loop'],
+  async run({ message, envelope }, { configuration, blobs, authenticator }, step) {
+    await guardBlob(blobs, message.key, configuration.mail.limits);
+    return authenticator.verify({ key: message.key, ...envelope }, step.signal);
+  },
+});

@@ -1,0 +1,45 @@
+/** One activity proxy per time-out class. Options live here, so that a step says only which class it is of. */
+import { ActivityCancellationType, proxyActivities, type ActivityOptions } from '@temporalio/workflow';
+import type { StepActivity } from '../activities/step.ts';
+import type { relay } from '../activities/mail/relay.ts';
+import type { bounce } from '../activities/mail/bounce.ts';
+import type { closeActivity } from '../activities/mail/close-activity.ts';
+
+/** The steps that workflows call by name, typed by their definitions. */
+export interface HouseActivities {
+  'mail.relay': StepActivity<typeof relay>;
+  'mail.bounce': StepActivity<typeof bounce>;
+  'mail.closeActivity': StepActivity<typeof closeActivity>;
+}
+
+/** A step that stands still this long without a heartbeat has lost its worker. The worker beats every few seconds. */
+const HEARTBEAT = '15 seconds';
+
+export const CLASS_OPTIONS: Record<'cpu' | 'network' | 'delivery' | 'long', ActivityOptions> = {
+  cpu: { startToCloseTimeout: '1 minute', retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' } },
+  network: {
+    startToCloseTimeout: '2 minutes',
+    heartbeatTimeout: HEARTBEAT,
+    retry: { initialInterval: '1 second', maximumInterval: '1 minute', maximumAttempts: 10 },
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  },
+  // RFC 5321, 4.5.3.2 allows a destination ten minutes for the final dot alone.
+  delivery: {
+    startToCloseTimeout: '30 minutes',
+    heartbeatTimeout: HEARTBEAT,
+    retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  },
+  long: {
+    startToCloseTimeout: '24 hours',
+    heartbeatTimeout: '1 minute',
+    retry: { initialInterval: '1 second', maximumInterval: '5 minutes', maximumAttempts: 20 },
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  },
+};
+
+/** Work on our own stores: it goes on trying until they are back. */
+export const bookkeeping = proxyActivities<Pick<HouseActivities, 'mail.bounce' | 'mail.closeActivity'>>(CLASS_OPTIONS.cpu);
+
+/** Deliveries on a task queue of their own. */
+export const deliveries = (taskQueue: string) => proxyActivities<Pick<HouseActivities, 'mail.relay'>>({ ...CLASS_OPTIONS.delivery, taskQueue });

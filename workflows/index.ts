@@ -1,0 +1,3 @@
+/** Every workflow of the house: the entry of the bundle. */
+export { routeMail } from './mail/route-mail.ts';
+export { runStep } from './run-step.ts';

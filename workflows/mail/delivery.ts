@@ -1,0 +1,111 @@
+/** The life of one destination of one message: attempts, waits, the end. */
+import { ActivityFailure, ApplicationFailure, isCancellation, sleep } from '@temporalio/workflow';
+import type { SmtpReply } from '../../stores/records/port.ts';
+import { deliveries, type HouseActivities } from '../activities.ts';
+import type { RouteMailInput } from './contract.ts';
+
+type RelayInput = Parameters<HouseActivities['mail.relay']>[0];
+type RelayOutput = Awaited<ReturnType<HouseActivities['mail.relay']>>;
+
+/** Where one destination stands. */
+export interface Delivery {
+  readonly destination: string;
+  readonly kind: RelayInput['kind'];
+  readonly message: RouteMailInput['message'];
+  readonly eightBit: boolean;
+  readonly utf8: boolean;
+  state: 'pending' | 'delivered' | 'deferred' | 'refused' | 'expired' | 'cancelled';
+  attempts: number;
+  host: string | null;
+  reply: SmtpReply | null;
+  code: string | null;
+  text: string;
+  nextAttemptAt: number | null;
+}
+
+export function newDelivery(destination: string, kind: RelayInput['kind'], body: Pick<Delivery, 'message' | 'eightBit' | 'utf8'>): Delivery {
+  return { destination, kind, ...body, state: 'pending', attempts: 0, host: null, reply: null, code: null, text: '', nextAttemptAt: null };
+}
+
+export const isOver = (delivery: Delivery): boolean => delivery.state !== 'pending' && delivery.state !== 'deferred';
+
+/** A destination at our own cap on connections is asked again soon: it has not failed. */
+const BUSY_WAIT = 10_000;
+
+/** One attempt on the given queue; its end is written into `delivery`. Only a cancellation is thrown. */
+export async function attempt(delivery: Delivery, run: RouteMailInput, taskQueue: string): Promise<void> {
+  delivery.attempts += 1;
+  delivery.nextAttemptAt = null;
+  const result = await relay(delivery, run, taskQueue);
+  delivery.state = result.status === 'unknown' ? 'deferred' : result.status;
+  delivery.host = result.host;
+  delivery.reply = result.reply;
+  delivery.code = result.code;
+  delivery.text = result.text;
+}
+
+async function relay(delivery: Delivery, run: RouteMailInput, taskQueue: string): Promise<RelayOutput> {
+  const input: RelayInput = {
+    activityId: run.activityId,
+    kind: delivery.kind,
+    message: delivery.message,
+    destination: delivery.destination,
+    sender: run.sender,
+    recipient: run.recipient,
+    domain: run.domain,
+    sourceAddress: run.sourceAddress,
+    helo: run.helo,
+    messageId: run.messageId,
+    receivedAt: run.receivedAt,
+    protocol: run.protocol,
+    eightBit: delivery.eightBit,
+    utf8: delivery.utf8,
+    authentication: delivery.kind === 'bounce' ? null : run.authentication,
+  };
+  const before = delivery.reply ? `, after ${replyLine(delivery)}` : '';
+  const summary = `${delivery.kind === 'bounce' ? 'bounce' : `attempt ${delivery.attempts}`} to ${delivery.destination}${before}`;
+  try {
+    return await deliveries(taskQueue)['mail.relay'].executeWithOptions({ taskQueue, summary: cut(summary, SUMMARY_BYTES) }, [input]);
+  } catch (thrown) {
+    if (isCancellation(thrown) || !(thrown instanceof ActivityFailure)) throw thrown;
+    return lost(thrown);
+  }
+}
+
+/** An attempt that ended in neither an answer nor a result: refused where no repeat can help, else deferred. */
+function lost(failure: ActivityFailure): RelayOutput {
+  const cause = failure.cause;
+  if (cause instanceof ApplicationFailure && cause.nonRetryable) {
+    const reply = { code: 554, enhanced: '5.3.0', text: cause.message };
+    return { status: 'refused', host: null, reply, code: cause.type ?? 'mail.attempt_failed', text: cause.message, resent: false };
+  }
+  return { status: 'deferred', host: null, reply: null, code: 'mail.attempt_lost', text: cause?.message ?? failure.message, resent: false };
+}
+
+/** Waits and tries again until the destination took the message, refused it, or the time is up. */
+export async function retryUntilOver(delivery: Delivery, run: RouteMailInput, giveUpAt: number): Promise<void> {
+  let step = 0;
+  while (!isOver(delivery)) {
+    const busy = delivery.code === 'mail.destination_busy';
+    const delays = run.policy.retryDelays;
+    const wait = busy ? BUSY_WAIT : (delays[Math.min(step, delays.length - 1)] ?? BUSY_WAIT);
+    if (!busy) step += 1;
+    if (Date.now() + wait > giveUpAt) {
+      delivery.state = 'expired';
+      return;
+    }
+    delivery.nextAttemptAt = Date.now() + wait;
+    await sleep(wait, { summary: cut(`next attempt to ${delivery.destination}, after ${replyLine(delivery)}`, SUMMARY_BYTES) });
+    await attempt(delivery, run, run.taskQueues.retry);
+  }
+}
+
+/** Temporal's limit on a summary. */
+const SUMMARY_BYTES = 380;
+const cut = (text: string, bytes: number): string => (text.length > bytes / 2 ? `${text.slice(0, bytes / 2)}…` : text);
+
+/** `mx1.b.example: 451 4.7.1 greylisted`, or the trouble in words. */
+export function replyLine(delivery: Delivery): string {
+  const said = delivery.reply ? [delivery.reply.code, delivery.reply.enhanced, delivery.reply.text].filter(Boolean).join(' ') : delivery.text || 'nothing yet';
+  return delivery.host ? `${delivery.host}: ${said}` : said;
+}
