@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PermanentError, messageOf } from '../protocols/errors.ts';
-import { cacheFolder } from './cache.mjs';
+import { cacheFolder } from '../stores/configuration/cache.mjs';
 import { findNpm, runNpm } from './npm.mjs';
 import { createProgress } from './progress.mjs';
 import { waitForLock } from './up/lock.ts';

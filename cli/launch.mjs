@@ -11,7 +11,7 @@ import { existsSync, mkdirSync, realpathSync, renameSync, rmSync } from 'node:fs
 import { constants } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cacheFolder } from './cache.mjs';
+import { cacheFolder } from '../stores/configuration/cache.mjs';
 import { findNpm, runNpm } from './npm.mjs';
 import { createProgress } from './progress.mjs';
 

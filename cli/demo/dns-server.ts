@@ -7,6 +7,8 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import * as packet from 'dns-packet';
 import type { Answer, Packet, Question } from 'dns-packet';
+import { createLocalZones, type LocalRecord } from '../../activities/network/local-zones.ts';
+import type { RecordType } from '../../activities/network/resolver.ts';
 
 /** Records by name, as in `dns.zones`: `{ "demo.test": ["TXT v=spf1 -all", "MX 10 mx.demo.test", "A 127.0.0.1"] }`. */
 export type Zones = Record<string, string[]>;
@@ -53,17 +55,22 @@ const PORT_TRIES = 20;
  * Starts the server.
  * @param zones records by name; authoritative for everything, so an unknown name is NXDOMAIN
  * @param options `host` a loopback address (default 127.0.0.1), `port` (default: a free one)
- * @throws SyntaxError for a record it cannot read, here and in `set`
+ * @throws PermanentError `configuration.invalid` for a record it cannot read, here and in `set`
  */
 export async function startDnsServer(zones: Zones, options: { host?: string; port?: number } = {}): Promise<DnsServer> {
   const host = options.host ?? '127.0.0.1';
-  const names = new Map<string, { written: string[]; answers: Answer[] }>();
+  const names = new Map<string, string[]>();
   const faults = new Map<string, Fault>();
   const queries: Query[] = [];
+  let local = createLocalZones({});
 
   const set = (name: string, records: string[]) => {
-    if (records.length === 0) names.delete(keyOf(name));
-    else names.set(keyOf(name), { written: [...records], answers: records.map((record) => parseRecord(name, record)) });
+    const changed = new Map(names);
+    if (records.length === 0) changed.delete(keyOf(name));
+    else changed.set(keyOf(name), [...records]);
+    local = createLocalZones(Object.fromEntries(changed));
+    names.clear();
+    for (const [one, written] of changed) names.set(one, written);
   };
   for (const [name, records] of Object.entries(zones)) set(name, records);
 
@@ -96,14 +103,14 @@ export async function startDnsServer(zones: Zones, options: { host?: string; por
     const answers: Answer[] = [];
     let name = question.name;
     for (let hop = 0; hop <= CNAME_LIMIT; hop++) {
-      const here = names.get(keyOf(name))?.answers;
-      if (!here) return { code: answers.length > 0 || isEmptyName(name) ? CODES.NOERROR : CODES.NXDOMAIN, answers };
-      const wanted = here.filter((one) => one.type === question.type);
-      answers.push(...wanted.map((one) => ({ ...one, name })));
-      const alias = here.find((one) => one.type === 'CNAME');
-      if (wanted.length > 0 || !alias || !('data' in alias) || typeof alias.data !== 'string') break;
-      answers.push({ ...alias, name });
-      name = alias.data;
+      const here = local.look(keyOf(name), question.type as RecordType);
+      if (!here.known || !here.exists) {
+        return { code: answers.length > 0 || isEmptyName(name) ? CODES.NOERROR : CODES.NXDOMAIN, answers };
+      }
+      for (const record of here.records) answers.push(toAnswer(name, record));
+      if (here.records.length > 0 || here.alias === null) break;
+      answers.push(toAnswer(name, { type: 'CNAME', value: here.alias }));
+      name = here.alias;
     }
     return { code: CODES.NOERROR, answers };
   };
@@ -119,7 +126,7 @@ export async function startDnsServer(zones: Zones, options: { host?: string; por
     address: `${host}:${port}`,
     set,
     fail: (name, fault) => void (fault ? faults.set(keyOf(name), fault) : faults.delete(keyOf(name))),
-    zones: () => Object.fromEntries([...names].map(([name, { written }]) => [name, written])),
+    zones: () => Object.fromEntries(names),
     queries,
     close: async () => {
       for (const socket of sockets) socket.destroy();
@@ -136,47 +143,28 @@ function keyOf(name: string): string {
   return name.toLowerCase().replace(/\.$/, '');
 }
 
-/** One presentation-form record, `MX 10 host`. TXT is the rest of the line, or quoted strings. */
-function parseRecord(name: string, record: string): Answer {
-  const [, type = '', rest = ''] = /^\s*(\S+)\s+([\s\S]*?)\s*$/.exec(record) ?? [];
+/** A record as it is written, for the wire. */
+function toAnswer(name: string, record: LocalRecord): Answer {
   const base = { name, ttl: TTL_SECONDS, class: 'IN' as const };
-  switch (type.toUpperCase()) {
-    case 'A':
-    case 'AAAA':
-      return { ...base, type: type.toUpperCase() as 'A' | 'AAAA', data: rest };
-    case 'PTR':
-    case 'CNAME':
-    case 'NS':
-      return { ...base, type: type.toUpperCase() as 'PTR' | 'CNAME' | 'NS', data: keyOf(rest) };
-    case 'MX': {
-      const [, preference, exchange = ''] = /^(\d+)\s+(\S+)$/.exec(rest) ?? [];
-      if (preference === undefined) break;
-      // RFC 7505: the null MX is a lone dot.
+  switch (record.type) {
+    case 'TXT':
+      return { ...base, type: 'TXT', data: record.value.flatMap(splitString) };
+    case 'MX':
+      // RFC 7505: the null MX names the root.
       return {
         ...base,
         type: 'MX',
-        data: { preference: Number(preference), exchange: exchange === '.' ? '.' : keyOf(exchange) },
+        data: { preference: record.value.priority, exchange: record.value.exchange || '.' },
       };
-    }
-    case 'TXT':
-      return { ...base, type: 'TXT', data: textStrings(rest) };
+    default:
+      return { ...base, type: record.type, data: record.value };
   }
-  throw new SyntaxError(
-    `${name}: cannot read the record ${JSON.stringify(record)}; write TXT, MX, A, AAAA, PTR, CNAME or NS and its value`,
-  );
 }
 
-function textStrings(value: string): Buffer[] {
-  const quoted = /^"/.test(value)
-    ? [...value.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, text = '']) => text.replace(/\\(.)/g, '$1'))
-    : [value];
-  return quoted.flatMap((text) => {
-    const bytes = Buffer.from(text);
-    const strings: Buffer[] = [];
-    for (let start = 0; start === 0 || start < bytes.length; start += STRING_LIMIT)
-      strings.push(bytes.subarray(start, start + STRING_LIMIT));
-    return strings;
-  });
+function splitString(text: string): Buffer[] {
+  const bytes = Buffer.from(text);
+  const count = Math.max(1, Math.ceil(bytes.length / STRING_LIMIT));
+  return Array.from({ length: count }, (_, index) => bytes.subarray(index * STRING_LIMIT, (index + 1) * STRING_LIMIT));
 }
 
 /** RFC 2308: what a negative answer carries, so that resolvers know how long to remember it. */

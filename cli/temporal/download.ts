@@ -9,6 +9,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { ReadableStream } from 'node:stream/web';
 import { promisify } from 'node:util';
 import type { Progress } from '../progress.mjs';
 
@@ -47,7 +48,7 @@ export async function downloadTemporal(options: {
     const total = Number(archive.headers.get('content-length')) || undefined;
     let bytes = 0;
     await pipeline(
-      Readable.fromWeb(archive.body as import('node:stream/web').ReadableStream),
+      Readable.fromWeb(archive.body as ReadableStream),
       async function* (chunks: AsyncIterable<Buffer>) {
         for await (const chunk of chunks) {
           bytes += chunk.length;

@@ -6,7 +6,7 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { PermanentError, messageOf } from '../../protocols/errors.ts';
-import { cacheFolder } from '../cache.mjs';
+import { cacheFolder } from '../../stores/configuration/cache.mjs';
 import type { Progress } from '../progress.mjs';
 import { waitForLock } from '../up/lock.ts';
 import { buildTemporal } from './build.ts';
