@@ -20,7 +20,10 @@ export default tseslint.config(
   },
   never(
     ['protocols/**'],
-    [upper('stores', 'activities', 'workflows', 'servers', 'cli'), ['node:fs', 'node:fs/*', 'node:net', 'node:http', 'node:dns', '@temporalio/*', 'hono', 'hono/*']],
+    [
+      upper('stores', 'activities', 'workflows', 'servers', 'cli'),
+      ['node:fs', 'node:fs/*', 'node:net', 'node:http', 'node:dns', '@temporalio/*', 'hono', 'hono/*'],
+    ],
     'protocols are pure: no I/O, nothing of the house above them',
   ),
   never(
@@ -33,8 +36,16 @@ export default tseslint.config(
     [upper('workflows', 'servers', 'cli'), ['@temporalio/*', 'hono', 'hono/*', 'n8n-workflow']],
     'steps know neither Temporal nor HTTP nor n8n',
   ),
-  never(['servers/**'], [upper('cli'), ['**/workflows/**', '!**/workflows/**/contract.ts']], 'servers take only contract.ts from workflows'),
-  never(['cli/**'], [['**/workflows/**', '!**/workflows/**/contract.ts']], 'the command line takes only contract.ts from workflows'),
+  never(
+    ['servers/**'],
+    [upper('cli'), ['**/workflows/**', '!**/workflows/**/contract.ts']],
+    'servers take only contract.ts from workflows',
+  ),
+  never(
+    ['cli/**'],
+    [['**/workflows/**', '!**/workflows/**/contract.ts']],
+    'the command line takes only contract.ts from workflows',
+  ),
   {
     files: ['workflows/**'],
     rules: {
@@ -43,8 +54,15 @@ export default tseslint.config(
         'error',
         {
           patterns: [
-            { group: ['**/activities/**', '**/stores/**'], allowTypeImports: true, message: 'workflows take types from activities and stores, values from protocols' },
-            { group: upper('servers', 'cli').concat('node:*'), message: 'workflows are deterministic and know nothing above them' },
+            {
+              group: ['**/activities/**', '**/stores/**'],
+              allowTypeImports: true,
+              message: 'workflows take types from activities and stores, values from protocols',
+            },
+            {
+              group: upper('servers', 'cli').concat('node:*'),
+              message: 'workflows are deterministic and know nothing above them',
+            },
           ],
         },
       ],

@@ -6,7 +6,7 @@ import { openKeys } from '../stores/keys/open.ts';
 import { openRecords } from '../stores/records/open.ts';
 import type { Dependencies } from './dependencies.ts';
 import { openAuthenticator } from './mail/authenticator/threads.ts';
-import { createResolver } from './network/system-resolver.ts';
+import { createResolver } from './network/dns.ts';
 import { createDialer } from './network/smtp-dialer.ts';
 
 export interface OpenDependencies extends Dependencies {
@@ -18,7 +18,10 @@ export interface OpenDependencies extends Dependencies {
  * @throws TemporaryError `records.unavailable`, `blob.unavailable`
  * @throws PermanentError `key.unreadable`, `records.newer`
  */
-export async function openDependencies(configuration: Configuration, addresses: Pick<Addresses, 'inbox'>): Promise<OpenDependencies> {
+export async function openDependencies(
+  configuration: Configuration,
+  addresses: Pick<Addresses, 'inbox'>,
+): Promise<OpenDependencies> {
   const records = await openRecords(configuration);
   const blobs = await openBlobs(configuration);
   const keys = await openKeys(records, configuration);

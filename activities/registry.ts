@@ -1,8 +1,30 @@
 /** Every step of the house, by name. Adding a step is: one file, one line here. */
 import type { Step } from './step.ts';
+import { bounce } from './mail/bounce.ts';
+import { closeActivity } from './mail/close-activity.ts';
+import { decide } from './mail/decide.ts';
+import { deliver } from './mail/deliver.ts';
+import { parse } from './mail/parse.ts';
+import { relay } from './mail/relay.ts';
+import { resolveMx } from './mail/resolve-mx.ts';
+import { rewriteSenderStep } from './mail/rewrite-sender.ts';
+import { dkimSign, sealArc } from './mail/sign.ts';
+import { verify } from './mail/verify.ts';
 import { PermanentError } from '../protocols/errors.ts';
 
-export const steps: readonly Step[] = [];
+export const steps: readonly Step[] = [
+  parse,
+  verify,
+  decide,
+  dkimSign,
+  sealArc,
+  rewriteSenderStep,
+  resolveMx,
+  deliver,
+  bounce,
+  relay,
+  closeActivity,
+];
 
 /** @throws PermanentError `step.unknown` */
 export function findStep(name: string): Step {

@@ -60,14 +60,18 @@ export interface Step<Input extends z.ZodType = z.ZodType, Output extends z.ZodT
 }
 
 /** The step as a workflow sees it: JSON in, JSON out. */
-export type StepActivity<S> = S extends Step<infer Input, infer Output> ? (input: z.input<Input>) => Promise<z.output<Output>> : never;
+export type StepActivity<S> =
+  S extends Step<infer Input, infer Output> ? (input: z.input<Input>) => Promise<z.output<Output>> : never;
 
 /** Defines a step. The definition is the whole contract; nothing about a step is said elsewhere. */
 export function defineStep<Input extends z.ZodType, Output extends z.ZodType, Needs extends keyof Dependencies>(
   definition: StepDefinition<Input, Output, Needs>,
 ): Step<Input, Output> {
-  const run = async (input: z.output<Input>, dependencies: Dependencies, step: StepContext): Promise<z.output<Output>> =>
-    definition.output.parse(await definition.run(input, dependencies, step));
+  const run = async (
+    input: z.output<Input>,
+    dependencies: Dependencies,
+    step: StepContext,
+  ): Promise<z.output<Output>> => definition.output.parse(await definition.run(input, dependencies, step));
   return {
     ...definition,
     run,

@@ -16,7 +16,10 @@ export interface HouseActivities {
 const HEARTBEAT = '15 seconds';
 
 export const CLASS_OPTIONS: Record<'cpu' | 'network' | 'delivery' | 'long', ActivityOptions> = {
-  cpu: { startToCloseTimeout: '1 minute', retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' } },
+  cpu: {
+    startToCloseTimeout: '1 minute',
+    retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
+  },
   network: {
     startToCloseTimeout: '2 minutes',
     heartbeatTimeout: HEARTBEAT,
@@ -39,7 +42,10 @@ export const CLASS_OPTIONS: Record<'cpu' | 'network' | 'delivery' | 'long', Acti
 };
 
 /** Work on our own stores: it goes on trying until they are back. */
-export const bookkeeping = proxyActivities<Pick<HouseActivities, 'mail.bounce' | 'mail.closeActivity'>>(CLASS_OPTIONS.cpu);
+export const bookkeeping = proxyActivities<Pick<HouseActivities, 'mail.bounce' | 'mail.closeActivity'>>(
+  CLASS_OPTIONS.cpu,
+);
 
 /** Deliveries on a task queue of their own. */
-export const deliveries = (taskQueue: string) => proxyActivities<Pick<HouseActivities, 'mail.relay'>>({ ...CLASS_OPTIONS.delivery, taskQueue });
+export const deliveries = (taskQueue: string) =>
+  proxyActivities<Pick<HouseActivities, 'mail.relay'>>({ ...CLASS_OPTIONS.delivery, taskQueue });

@@ -4,7 +4,13 @@
  * Search attributes of every run, all of type Keyword. SQL visibility has ten slots of it and three of each other
  * type, so this set is small, shared and fixed.
  */
-export const SEARCH_ATTRIBUTES = ['SwitchyardSender', 'SwitchyardRecipient', 'SwitchyardDomain', 'SwitchyardOutcome', 'SwitchyardStep'] as const;
+export const SEARCH_ATTRIBUTES = [
+  'SwitchyardSender',
+  'SwitchyardRecipient',
+  'SwitchyardDomain',
+  'SwitchyardOutcome',
+  'SwitchyardStep',
+] as const;
 
 /** Runs any one step durably. */
 export const RUN_STEP = 'runStep';

@@ -24,7 +24,14 @@ export const bounce = defineStep({
     /** Stamps the report, so that a repeat of the step writes the same bytes. */
     reportedAt: z.string(),
     failures: z
-      .array(z.object({ destination: z.string(), host: z.string().nullable(), reply: SmtpReply.nullable(), text: z.string() }))
+      .array(
+        z.object({
+          destination: z.string(),
+          host: z.string().nullable(),
+          reply: SmtpReply.nullable(),
+          text: z.string(),
+        }),
+      )
       .min(1)
       .max(20),
   }),
@@ -60,7 +67,11 @@ export const bounce = defineStep({
       })(),
       { prefix: 'mail', maxBytes: configuration.mail.limits.messageSize },
     );
-    await records.blobOwners.own(message, `bounce:${step.idempotencyKey}`, new Date(Date.now() + configuration.mail.retry.giveUpAfter + DAY).toISOString());
+    await records.blobOwners.own(
+      message,
+      `bounce:${step.idempotencyKey}`,
+      new Date(Date.now() + configuration.mail.retry.giveUpAfter + DAY).toISOString(),
+    );
     const utf8 = report.some((byte) => byte > 127);
     return { message, eightBit: utf8, utf8 };
   },

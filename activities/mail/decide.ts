@@ -25,7 +25,10 @@ const Verdict = z.discriminatedUnion('verdict', [
 ]);
 
 /** The route of one recipient, from the rules alone. */
-export async function routeRecipient(recipient: string, dependencies: Pick<Dependencies, 'configuration' | 'records' | 'keys'>): Promise<RecipientRoute> {
+export async function routeRecipient(
+  recipient: string,
+  dependencies: Pick<Dependencies, 'configuration' | 'records' | 'keys'>,
+): Promise<RecipientRoute> {
   let localPart: string;
   let domain: string;
   try {
@@ -37,16 +40,29 @@ export async function routeRecipient(recipient: string, dependencies: Pick<Depen
   const { rules } = dependencies.records;
   if (!(await rules.isLocalDomain(domain))) {
     // RFC 3463, X.7.1: never an open relay.
-    return { kind: 'unknown', code: 'mail.relay_denied', reply: { code: 550, enhanced: '5.7.1', text: `We do not relay mail for ${domain}` } };
+    return {
+      kind: 'unknown',
+      code: 'mail.relay_denied',
+      reply: { code: 550, enhanced: '5.7.1', text: `We do not relay mail for ${domain}` },
+    };
   }
   if (isSrsAddress(recipient)) return srsRoute(recipient, domain, dependencies);
   const rule = await rules.find(domain, normalizeLocalPart(localPart));
-  if (!rule) return { kind: 'unknown', code: 'mail.unknown_recipient', reply: { code: 550, enhanced: '5.1.1', text: `No rule for ${recipient}` } };
+  if (!rule)
+    return {
+      kind: 'unknown',
+      code: 'mail.unknown_recipient',
+      reply: { code: 550, enhanced: '5.1.1', text: `No rule for ${recipient}` },
+    };
   if (rule.action.type === 'drop') return { kind: 'drop', domain, ruleId: rule.id };
   return { kind: 'forward', domain, ruleId: rule.id, destinations: rule.action.destinations };
 }
 
-async function srsRoute(recipient: string, domain: string, dependencies: Pick<Dependencies, 'configuration' | 'keys'>): Promise<RecipientRoute> {
+async function srsRoute(
+  recipient: string,
+  domain: string,
+  dependencies: Pick<Dependencies, 'configuration' | 'keys'>,
+): Promise<RecipientRoute> {
   try {
     return { kind: 'srs', domain, destinations: [await originalSender(recipient, dependencies)] };
   } catch (thrown) {
@@ -61,7 +77,9 @@ export const decide = defineStep({
   input: z.object({
     recipient: z.string().max(320),
     /** What mail.verify found; without it only the rules are asked. */
-    verified: z.object({ authentication: Authentication, temporary: z.boolean(), authorProblem: z.string().nullable() }).optional(),
+    verified: z
+      .object({ authentication: Authentication, temporary: z.boolean(), authorProblem: z.string().nullable() })
+      .optional(),
   }),
   output: z.object({ route: RecipientRoute, verdict: Verdict.nullable() }),
   needs: ['configuration', 'records', 'keys'],
@@ -71,7 +89,9 @@ export const decide = defineStep({
   errors: ['records.unavailable', 'input.invalid'],
   async run({ recipient, verified }, dependencies) {
     const route = await routeRecipient(recipient, dependencies);
-    const verdict = verified ? judge({ ...verified, isSrsReturn: route.kind === 'srs' }, dependencies.configuration.mail.policy) : null;
+    const verdict = verified
+      ? judge({ ...verified, isSrsReturn: route.kind === 'srs' }, dependencies.configuration.mail.policy)
+      : null;
     return { route, verdict };
   },
 });

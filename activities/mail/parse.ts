@@ -40,7 +40,10 @@ export const parse = defineStep({
   async run({ message }, { configuration, blobs }) {
     await guardBlob(blobs, message.key, configuration.mail.limits);
     const bytes = await buffer(await blobs.read(message.key));
-    const mail = await PostalMime.parse(bytes, { maxNestingDepth: MAX_NESTING, maxHeadersSize: configuration.mail.limits.headerBytes }).catch((thrown: unknown) => {
+    const mail = await PostalMime.parse(bytes, {
+      maxNestingDepth: MAX_NESTING,
+      maxHeadersSize: configuration.mail.limits.headerBytes,
+    }).catch((thrown: unknown) => {
       throw new PermanentError({
         code: 'mail.malformed',
         message: `The message could not be read: ${messageOf(thrown)}`,
@@ -51,7 +54,7 @@ export const parse = defineStep({
     return {
       messageId: cut(mail.messageId),
       date: mail.date ?? null,
-      from: mail.from ? mailboxes([mail.from])[0] ?? null : null,
+      from: mail.from ? (mailboxes([mail.from])[0] ?? null) : null,
       to: mailboxes(mail.to),
       cc: mailboxes(mail.cc),
       subject: cut(mail.subject),

@@ -72,7 +72,8 @@ export const relay = defineStep({
     const result = await attempt(input, dependencies, step.signal, {
       stage: (stage) => step.report({ stage }),
       log: step.log,
-      beforeFinalDot: (host) => records.deliveries.set(input.activityId, destinationKey, { state: 'committing', host, resent }),
+      beforeFinalDot: (host) =>
+        records.deliveries.set(input.activityId, destinationKey, { state: 'committing', host, resent }),
     });
     // 'unknown' leaves the row at 'committing': the next attempt reads it and marks the message as sent again.
     if (result.status !== 'unknown') {
@@ -113,7 +114,12 @@ interface AttemptHooks {
 }
 
 /** Trouble of ours or of the way there is an expected end of an attempt; trouble with the stores is thrown, so that Temporal retries at once. */
-async function attempt(input: Input, dependencies: Part, signal: AbortSignal, hooks: AttemptHooks): Promise<TransmissionResult> {
+async function attempt(
+  input: Input,
+  dependencies: Part,
+  signal: AbortSignal,
+  hooks: AttemptHooks,
+): Promise<TransmissionResult> {
   try {
     const { domain } = parseAddress(input.destination);
     hooks.stage(`route to ${domain}`);
@@ -126,7 +132,12 @@ async function attempt(input: Input, dependencies: Part, signal: AbortSignal, ho
         route,
         sender,
         recipient: input.destination,
-        open: () => openComposed(dependencies.blobs, { key: input.message.key, prepend: signed.header, authservId: dependencies.configuration.hostname }),
+        open: () =>
+          openComposed(dependencies.blobs, {
+            key: input.message.key,
+            prepend: signed.header,
+            authservId: dependencies.configuration.hostname,
+          }),
         size: input.message.size + Buffer.byteLength(signed.header),
         utf8: input.utf8 || needsUtf8(sender) || needsUtf8(input.destination),
         eightBit: input.eightBit,
@@ -140,7 +151,11 @@ async function attempt(input: Input, dependencies: Part, signal: AbortSignal, ho
   }
 }
 
-async function signMessage(input: Input, { configuration, keys, authenticator }: Part, signal: AbortSignal): Promise<Signed> {
+async function signMessage(
+  input: Input,
+  { configuration, keys, authenticator }: Part,
+  signal: AbortSignal,
+): Promise<Signed> {
   const { domain, selector, privateKey } = await keys.signingKey(input.domain);
   const key = { domain, selector, privateKey };
   if (input.kind === 'bounce' || input.authentication === null)
@@ -186,7 +201,14 @@ const NO_WAY: Record<string, { code: number; enhanced: string }> = {
 function asResult(thrown: unknown, log: Logger): TransmissionResult {
   if (!(thrown instanceof SwitchyardError) || OURS.has(thrown.code)) throw thrown;
   const noWay = thrown instanceof PermanentError ? NO_WAY[thrown.code] : undefined;
-  if (noWay) return { status: 'refused', host: null, reply: { ...noWay, text: thrown.message }, code: thrown.code, text: thrown.message };
+  if (noWay)
+    return {
+      status: 'refused',
+      host: null,
+      reply: { ...noWay, text: thrown.message },
+      code: thrown.code,
+      text: thrown.message,
+    };
   // A missing or unusable key is for the operator to mend; meanwhile the message waits instead of going out unsigned.
   if (!(thrown instanceof TemporaryError)) log.error({ code: thrown.code, fix: thrown.fix }, thrown.message);
   return { status: 'deferred', host: null, reply: null, code: thrown.code, text: thrown.message };

@@ -15,12 +15,24 @@ const HEADER_ALLOWANCE = 262_144;
 
 type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records' | 'keys' | 'authenticator'>;
 
-async function storeSigned(message: { key: string }, request: Omit<SignRequest, 'key' | 'prepend'>, dependencies: Part, step: StepContext) {
+async function storeSigned(
+  message: { key: string },
+  request: Omit<SignRequest, 'key' | 'prepend'>,
+  dependencies: Part,
+  step: StepContext,
+) {
   const { configuration, blobs, records, authenticator } = dependencies;
   await guardBlob(blobs, message.key, configuration.mail.limits);
   const signed = await authenticator.sign({ key: message.key, prepend: '', ...request }, step.signal);
-  const source = await openComposed(blobs, { key: message.key, prepend: signed.header, authservId: configuration.hostname });
-  const stored = await blobs.write(source, { prefix: 'mail', maxBytes: configuration.mail.limits.messageSize + HEADER_ALLOWANCE });
+  const source = await openComposed(blobs, {
+    key: message.key,
+    prepend: signed.header,
+    authservId: configuration.hostname,
+  });
+  const stored = await blobs.write(source, {
+    prefix: 'mail',
+    maxBytes: configuration.mail.limits.messageSize + HEADER_ALLOWANCE,
+  });
   await records.blobOwners.own(stored, `step:${step.idempotencyKey}`, new Date(Date.now() + KEPT).toISOString());
   return { message: stored, instance: signed.instance };
 }
@@ -53,7 +65,15 @@ export const sealArc = defineStep({
   takes: 'cpu',
   repeat: 'safe',
   scope: 'mail:write',
-  errors: ['arc.chain_broken', 'arc.too_many_instances', 'key.missing', 'key.unusable', 'key.unreadable', 'blob.missing', 'mail.verification_timeout'],
+  errors: [
+    'arc.chain_broken',
+    'arc.too_many_instances',
+    'key.missing',
+    'key.unusable',
+    'key.unreadable',
+    'blob.missing',
+    'mail.verification_timeout',
+  ],
   async run({ message, authentication, domain }, dependencies, step) {
     const cv = authentication.arc.result;
     if (cv !== 'none' && cv !== 'pass')

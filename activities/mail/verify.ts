@@ -10,7 +10,11 @@ import { createMessageGuard, type MessageFacts } from '../../protocols/mail/limi
  * Reads a stored message through the guard, so that nothing over the limits reaches a parser.
  * @throws PermanentError with the guard's codes, such as `mail.header_too_large` or `smtp.bare_newline`
  */
-export async function guardBlob(blobs: BlobStore, key: string, limits: Configuration['mail']['limits']): Promise<MessageFacts> {
+export async function guardBlob(
+  blobs: BlobStore,
+  key: string,
+  limits: Configuration['mail']['limits'],
+): Promise<MessageFacts> {
   const guard = createMessageGuard(limits);
   for await (const chunk of (await blobs.read(key)) as AsyncIterable<Uint8Array>) guard.push(chunk);
   return guard.end();
@@ -32,7 +36,15 @@ export const verify = defineStep({
   takes: 'network',
   repeat: 'safe',
   scope: 'mail:read',
-  errors: ['mail.verification_timeout', 'mail.malformed', 'blob.missing', 'smtp.bare_newline', 'mail.header_too_large', 'mail.line_too_long', 'mail.loop'],
+  errors: [
+    'mail.verification_timeout',
+    'mail.malformed',
+    'blob.missing',
+    'smtp.bare_newline',
+    'mail.header_too_large',
+    'mail.line_too_long',
+    'mail.loop',
+  ],
   async run({ message, envelope }, { configuration, blobs, authenticator }, step) {
     await guardBlob(blobs, message.key, configuration.mail.limits);
     return authenticator.verify({ key: message.key, ...envelope }, step.signal);

@@ -62,10 +62,7 @@ export interface MailTaskQueues {
 }
 
 /** What the session may tell the sender. */
-export type FirstAnswer =
-  | { answer: 'delivered' }
-  | { answer: 'queued' }
-  | { answer: 'refused'; reply: SmtpReply };
+export type FirstAnswer = { answer: 'delivered' } | { answer: 'queued' } | { answer: 'refused'; reply: SmtpReply };
 
 export type Settlement = 'passed-back' | 'bounce';
 

@@ -23,8 +23,23 @@ export interface Delivery {
   nextAttemptAt: number | null;
 }
 
-export function newDelivery(destination: string, kind: RelayInput['kind'], body: Pick<Delivery, 'message' | 'eightBit' | 'utf8'>): Delivery {
-  return { destination, kind, ...body, state: 'pending', attempts: 0, host: null, reply: null, code: null, text: '', nextAttemptAt: null };
+export function newDelivery(
+  destination: string,
+  kind: RelayInput['kind'],
+  body: Pick<Delivery, 'message' | 'eightBit' | 'utf8'>,
+): Delivery {
+  return {
+    destination,
+    kind,
+    ...body,
+    state: 'pending',
+    attempts: 0,
+    host: null,
+    reply: null,
+    code: null,
+    text: '',
+    nextAttemptAt: null,
+  };
 }
 
 export const isOver = (delivery: Delivery): boolean => delivery.state !== 'pending' && delivery.state !== 'deferred';
@@ -65,7 +80,10 @@ async function relay(delivery: Delivery, run: RouteMailInput, taskQueue: string)
   const before = delivery.reply ? `, after ${replyLine(delivery)}` : '';
   const summary = `${delivery.kind === 'bounce' ? 'bounce' : `attempt ${delivery.attempts}`} to ${delivery.destination}${before}`;
   try {
-    return await deliveries(taskQueue)['mail.relay'].executeWithOptions({ taskQueue, summary: cut(summary, SUMMARY_BYTES) }, [input]);
+    return await deliveries(taskQueue)['mail.relay'].executeWithOptions(
+      { taskQueue, summary: cut(summary, SUMMARY_BYTES) },
+      [input],
+    );
   } catch (thrown) {
     if (isCancellation(thrown) || !(thrown instanceof ActivityFailure)) throw thrown;
     return lost(thrown);
@@ -77,9 +95,23 @@ function lost(failure: ActivityFailure): RelayOutput {
   const cause = failure.cause;
   if (cause instanceof ApplicationFailure && cause.nonRetryable) {
     const reply = { code: 554, enhanced: '5.3.0', text: cause.message };
-    return { status: 'refused', host: null, reply, code: cause.type ?? 'mail.attempt_failed', text: cause.message, resent: false };
+    return {
+      status: 'refused',
+      host: null,
+      reply,
+      code: cause.type ?? 'mail.attempt_failed',
+      text: cause.message,
+      resent: false,
+    };
   }
-  return { status: 'deferred', host: null, reply: null, code: 'mail.attempt_lost', text: cause?.message ?? failure.message, resent: false };
+  return {
+    status: 'deferred',
+    host: null,
+    reply: null,
+    code: 'mail.attempt_lost',
+    text: cause?.message ?? failure.message,
+    resent: false,
+  };
 }
 
 /** Waits and tries again until the destination took the message, refused it, or the time is up. */
@@ -95,7 +127,9 @@ export async function retryUntilOver(delivery: Delivery, run: RouteMailInput, gi
       return;
     }
     delivery.nextAttemptAt = Date.now() + wait;
-    await sleep(wait, { summary: cut(`next attempt to ${delivery.destination}, after ${replyLine(delivery)}`, SUMMARY_BYTES) });
+    await sleep(wait, {
+      summary: cut(`next attempt to ${delivery.destination}, after ${replyLine(delivery)}`, SUMMARY_BYTES),
+    });
     await attempt(delivery, run, run.taskQueues.retry);
   }
 }
@@ -106,6 +140,8 @@ const cut = (text: string, bytes: number): string => (text.length > bytes / 2 ? 
 
 /** `mx1.b.example: 451 4.7.1 greylisted`, or the trouble in words. */
 export function replyLine(delivery: Delivery): string {
-  const said = delivery.reply ? [delivery.reply.code, delivery.reply.enhanced, delivery.reply.text].filter(Boolean).join(' ') : delivery.text || 'nothing yet';
+  const said = delivery.reply
+    ? [delivery.reply.code, delivery.reply.enhanced, delivery.reply.text].filter(Boolean).join(' ')
+    : delivery.text || 'nothing yet';
   return delivery.host ? `${delivery.host}: ${said}` : said;
 }

@@ -24,5 +24,9 @@ export function describeRun(input: RouteMailInput, phase: string, deliveries: re
 
 const CELL_CHARACTERS = 200;
 /** Senders and destinations choose these words: nothing of them may become markup. */
-const inline = (text: string): string => text.slice(0, CELL_CHARACTERS).replace(/[\\`*_{}[\]()<>#+!|~]/g, '\\$&').replace(/[\r\n]+/g, ' ');
+const inline = (text: string): string =>
+  text
+    .slice(0, CELL_CHARACTERS)
+    .replace(/[\\`*_{}[\]()<>#+!|~]/g, '\\$&')
+    .replace(/[\r\n]+/g, ' ');
 const cell = inline;

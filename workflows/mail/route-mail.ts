@@ -68,14 +68,26 @@ export async function routeMail(input: RouteMailInput): Promise<RouteMailResult>
     phase = next;
     setCurrentDetails(describeRun(input, words, all));
   };
-  const finish = async (outcome: RouteMailResult['outcome'], failed: Delivery | undefined): Promise<RouteMailResult> => {
+  const finish = async (
+    outcome: RouteMailResult['outcome'],
+    failed: Delivery | undefined,
+  ): Promise<RouteMailResult> => {
     answer ??= { answer: 'queued' };
     const errorCode = outcome === 'delivered' ? null : (failed?.code ?? null);
     await bookkeeping['mail.closeActivity'].executeWithOptions({ summary: outcome }, [
-      { activityId: input.activityId, outcome, errorCode, errorText: failed ? replyLine(failed).slice(0, 500) : null, reply: failed?.reply ?? null },
+      {
+        activityId: input.activityId,
+        outcome,
+        errorCode,
+        errorText: failed ? replyLine(failed).slice(0, 500) : null,
+        reply: failed?.reply ?? null,
+      },
     ]);
     upsertSearchAttributes([{ key: outcomeAttribute, value: outcome }]);
-    show('closed', outcome.replace(/^./, (letter) => letter.toUpperCase()));
+    show(
+      'closed',
+      outcome.replace(/^./, (letter) => letter.toUpperCase()),
+    );
     await condition(allHandlersFinished);
     return { outcome, attempts: all.reduce((sum, one) => sum + one.attempts, 0), errorCode };
   };
@@ -118,7 +130,11 @@ export async function routeMail(input: RouteMailInput): Promise<RouteMailResult>
 }
 
 /** Runs the first attempt of every destination; answers early when the session's time is up. */
-async function firstAttempts(input: RouteMailInput, forwards: Delivery[], answerEarly: (answer: FirstAnswer) => void): Promise<FirstAnswer> {
+async function firstAttempts(
+  input: RouteMailInput,
+  forwards: Delivery[],
+  answerEarly: (answer: FirstAnswer) => void,
+): Promise<FirstAnswer> {
   const timer = new CancellationScope();
   let early = false;
   const sessionOver = timer.run(async () => {
@@ -141,17 +157,25 @@ async function firstAttempts(input: RouteMailInput, forwards: Delivery[], answer
 }
 
 async function tellSender(input: RouteMailInput, failed: Delivery[]): Promise<Delivery> {
-  const report = await bookkeeping['mail.bounce'].executeWithOptions({ summary: `non-delivery report to ${input.sender}`.slice(0, 190) }, [
-    {
-      message: input.message,
-      sender: input.sender,
-      recipient: input.recipient,
-      domain: input.domain,
-      receivedAt: input.receivedAt,
-      reportedAt: new Date().toISOString(),
-      failures: failed.map((one) => ({ destination: one.destination, host: one.host, reply: one.reply, text: one.text || ENDS[one.state] || one.state })),
-    },
-  ]);
+  const report = await bookkeeping['mail.bounce'].executeWithOptions(
+    { summary: `non-delivery report to ${input.sender}`.slice(0, 190) },
+    [
+      {
+        message: input.message,
+        sender: input.sender,
+        recipient: input.recipient,
+        domain: input.domain,
+        receivedAt: input.receivedAt,
+        reportedAt: new Date().toISOString(),
+        failures: failed.map((one) => ({
+          destination: one.destination,
+          host: one.host,
+          reply: one.reply,
+          text: one.text || ENDS[one.state] || one.state,
+        })),
+      },
+    ],
+  );
   return newDelivery(input.sender, 'bounce', report);
 }
 
@@ -174,7 +198,12 @@ function cancel(delivery: Delivery): void {
   delivery.nextAttemptAt = null;
 }
 
-const shown = (one: Delivery) => ({ destination: one.destination, state: one.state, attempts: one.attempts, lastReply: one.attempts ? replyLine(one) : null });
+const shown = (one: Delivery) => ({
+  destination: one.destination,
+  state: one.state,
+  attempts: one.attempts,
+  lastReply: one.attempts ? replyLine(one) : null,
+});
 
 function soonest(all: Delivery[]): string | null {
   const times = all.map((one) => one.nextAttemptAt).filter((at) => at !== null);

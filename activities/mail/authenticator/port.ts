@@ -26,7 +26,13 @@ export interface SignRequest {
   /** Header fields to put on top before signing, each ending in CRLF. */
   prepend: string;
   dkim: { domain: string; selector: string; privateKey: string } | null;
-  arc: { domain: string; selector: string; privateKey: string; authenticationResults: string; cv: 'none' | 'pass' | 'fail' } | null;
+  arc: {
+    domain: string;
+    selector: string;
+    privateKey: string;
+    authenticationResults: string;
+    cv: 'none' | 'pass' | 'fail';
+  } | null;
 }
 
 export interface Signed {

@@ -4,10 +4,16 @@ import mailauth from 'mailauth';
 import type { AuthenticateResult } from 'mailauth';
 import type { SignRequest, Signed, Verified, VerifyRequest } from './port.ts';
 import { openBlobs } from '../../../stores/blobs/open.ts';
-import { createResolver } from '../../network/system-resolver.ts';
+import { createResolver } from '../../network/dns.ts';
 import { openComposed, type Composition } from '../compose.ts';
 import type { Configuration } from '../../../stores/configuration/schema.ts';
-import { messageOf, PermanentError, SwitchyardError, TemporaryError, type ErrorFacts } from '../../../protocols/errors.ts';
+import {
+  messageOf,
+  PermanentError,
+  SwitchyardError,
+  TemporaryError,
+  type ErrorFacts,
+} from '../../../protocols/errors.ts';
 import { readVerdicts } from './verdicts.ts';
 
 export interface ThreadData {
@@ -60,7 +66,10 @@ async function dkim(composition: Composition, key: NonNullable<SignRequest['dkim
 }
 
 /** RFC 8617, section 5.1. */
-async function arc(composition: Composition, key: NonNullable<SignRequest['arc']>): Promise<{ header: string; instance: number }> {
+async function arc(
+  composition: Composition,
+  key: NonNullable<SignRequest['arc']>,
+): Promise<{ header: string; instance: number }> {
   const seal = await mailauth.createSeal(await openComposed(blobs, composition), {
     seal: {
       signingDomain: key.domain,

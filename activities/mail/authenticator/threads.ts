@@ -24,16 +24,25 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
   });
   const deadline = configuration.mail.limits.verification;
 
-  async function run<T>(name: 'verify' | 'sign', request: VerifyRequest | SignRequest, signal?: AbortSignal): Promise<T> {
+  async function run<T>(
+    name: 'verify' | 'sign',
+    request: VerifyRequest | SignRequest,
+    signal?: AbortSignal,
+  ): Promise<T> {
     const timeout = AbortSignal.timeout(deadline);
     let answer: Answer<T>;
     try {
-      answer = (await pool.run(request, { name, signal: signal ? AbortSignal.any([signal, timeout]) : timeout })) as Answer<T>;
+      answer = (await pool.run(request, {
+        name,
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      })) as Answer<T>;
     } catch (thrown) {
       // An abort kills the thread; so does a heap over its limit.
       throw new TemporaryError({
         code: 'mail.verification_timeout',
-        message: timeout.aborted ? `The message was not ${name === 'verify' ? 'verified' : 'signed'} within ${deadline} ms.` : `The ${name} thread ended early.`,
+        message: timeout.aborted
+          ? `The message was not ${name === 'verify' ? 'verified' : 'signed'} within ${deadline} ms.`
+          : `The ${name} thread ended early.`,
         fix: 'Try again; if it stays so, look at DNS and at mail.limits.verification.',
         cause: thrown,
       });

@@ -1,7 +1,13 @@
 /** From mailauth's result to the house's verdicts. What mailauth is lenient about even in strict mode is decided here. */
 import type { AuthenticateResult } from 'mailauth';
 import { decodeWords } from 'postal-mime';
-import type { ArcVerdict, Authentication, DkimVerdict, DmarcVerdict, SpfVerdict } from '../../../protocols/mail/authentication.ts';
+import type {
+  ArcVerdict,
+  Authentication,
+  DkimVerdict,
+  DmarcVerdict,
+  SpfVerdict,
+} from '../../../protocols/mail/authentication.ts';
 import type { Verified } from './port.ts';
 
 /** Longest shown form of a header field in records and summaries. */
@@ -33,7 +39,9 @@ export function readVerdicts(result: AuthenticateResult, authservId: string): Ve
     headerMessageId: field('message-id'),
     subject: field('subject'),
     temporary: [spf.result, dmarc.result, arc.result, ...dkim.map((one) => one.result)].includes('temperror'),
-    authorProblem: result.dmarc ? null : (result.dmarcSkipReason ?? (fields.some((one) => one.key === 'from') ? null : 'no From field')),
+    authorProblem: result.dmarc
+      ? null
+      : (result.dmarcSkipReason ?? (fields.some((one) => one.key === 'from') ? null : 'no From field')),
   };
 }
 
@@ -64,12 +72,16 @@ function readDkim({ dkim }: AuthenticateResult): DkimVerdict[] {
 }
 
 function readDmarc({ dmarc, dkim }: AuthenticateResult, signatures: DkimVerdict[]): DmarcVerdict {
-  if (!dmarc) return { result: 'none', domain: dkim.headerFrom?.[0]?.split('@').pop() ?? '', policy: null, disposition: 'none' };
-  const aligned = Boolean(dmarc.alignment?.spf?.result) || signatures.some((one) => one.result === 'pass' && one.aligned);
+  if (!dmarc)
+    return { result: 'none', domain: dkim.headerFrom?.[0]?.split('@').pop() ?? '', policy: null, disposition: 'none' };
+  const aligned =
+    Boolean(dmarc.alignment?.spf?.result) || signatures.some((one) => one.result === 'pass' && one.aligned);
   const result = dmarc.status.result === 'pass' && !aligned ? 'fail' : (dmarc.status.result as DmarcVerdict['result']);
   const published = (dmarc.policy ?? null) as DmarcVerdict['policy'];
   // RFC 9989, section 4.7, tag t: a policy under test applies one level down.
-  const policy = dmarc.testMode ? ({ reject: 'quarantine', quarantine: 'none', none: 'none' } as const)[published ?? 'none'] : published;
+  const policy = dmarc.testMode
+    ? ({ reject: 'quarantine', quarantine: 'none', none: 'none' } as const)[published ?? 'none']
+    : published;
   return {
     result,
     domain: dmarc.domain ?? '',
@@ -85,7 +97,9 @@ function readArc({ arc }: AuthenticateResult): ArcVerdict {
 
 /** Payload of Authentication-Results and ARC-Authentication-Results, authserv-id first (RFC 8601, section 2.2). */
 function readResults({ arc, headers }: AuthenticateResult, dmarc: DmarcVerdict, authservId: string): string {
-  const payload = (arc && arc.authResults) || (/^Authentication-Results: ([\s\S]*?)\r\n(?! )/.exec(headers)?.[1] ?? `${authservId}; none`);
+  const payload =
+    (arc && arc.authResults) ||
+    (/^Authentication-Results: ([\s\S]*?)\r\n(?! )/.exec(headers)?.[1] ?? `${authservId}; none`);
   const corrected = dmarc.result === 'fail' ? payload.replace(/(;\s*)dmarc=pass\b/, '$1dmarc=fail') : payload;
   if (corrected.length <= RESULTS_CHARACTERS) return corrected;
   const clauses = corrected.split(/;\r\n /);
@@ -97,5 +111,8 @@ function readResults({ arc, headers }: AuthenticateResult, dmarc: DmarcVerdict, 
 function shown(line: string): string {
   const body = line.slice(line.indexOf(':') + 1).replace(/\r?\n[ \t]+/g, ' ');
   // eslint-disable-next-line no-control-regex
-  return decodeWords(body).replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ').trim().slice(0, SHOWN_CHARACTERS);
+  return decodeWords(body)
+    .replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
+    .trim()
+    .slice(0, SHOWN_CHARACTERS);
 }

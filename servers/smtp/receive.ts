@@ -1,0 +1,158 @@
+/** DATA: store the message while it is checked, verify it, decide, and hand each recipient to its run. */
+import type { Readable } from 'node:stream';
+import type { Logger } from 'pino';
+import type { Client } from '@temporalio/client';
+import type { OpenDependencies } from '../../activities/open.ts';
+import type { RecipientRoute } from '../../activities/mail/decide.ts';
+import type { Verified } from '../../activities/mail/authenticator/port.ts';
+import type { BlobRef } from '../../stores/blobs/port.ts';
+import type { MailActivity, Outcome } from '../../stores/records/port.ts';
+import { uuidv7 } from '../../stores/records/ids.ts';
+import type { SmtpReply } from '../../protocols/mail/reply.ts';
+import { createMessageGuard, type MessageFacts } from '../../protocols/mail/limits.ts';
+import { judge } from '../../protocols/mail/policy.ts';
+import { deliver, type Handover } from './handover.ts';
+import { replyError } from './reply.ts';
+
+export type ForwardRoute = Extract<RecipientRoute, { kind: 'forward' | 'srs' | 'drop' }>;
+
+/** One MAIL transaction, as the session knows it when DATA begins. */
+export interface Transaction {
+  /** Names the transaction in Received, records and logs. */
+  id: string;
+  sourceAddress: string;
+  helo: string;
+  tls: string | null;
+  /** RFC 3848. */
+  protocol: string;
+  sender: string;
+  recipients: { address: string; route: ForwardRoute }[];
+}
+
+export interface Reception {
+  dependencies: OpenDependencies;
+  client: Client;
+  log: Logger;
+}
+
+/**
+ * Takes one message.
+ * @returns the text of the 250
+ * @throws the error that makes smtp-server send the refusal
+ */
+export async function receive(stream: Readable, transaction: Transaction, reception: Reception): Promise<string> {
+  const { dependencies, log } = reception;
+  const { blob, facts } = await store(stream, dependencies);
+  const verified = await dependencies.authenticator.verify({
+    key: blob.key,
+    sourceAddress: transaction.sourceAddress,
+    helo: transaction.helo,
+    sender: transaction.sender,
+  });
+
+  const isSrsReturn = transaction.recipients.every(({ route }) => route.kind === 'srs');
+  const verdict = judge({ ...verified, isSrsReturn }, dependencies.configuration.mail.policy);
+  if (verdict.verdict !== 'accept') {
+    const end = {
+      outcome: 'rejected' as const,
+      errorCode: verdict.code,
+      errorText: verdict.reply.text,
+      reply: verdict.reply,
+    };
+    await dependencies.records.activity.open(
+      transaction.recipients.map((one) => newRecord(transaction, one, { blob: null, verified, end })),
+    );
+    log.info({ message: transaction.id, code: verdict.code, reply: verdict.reply }, 'refused');
+    throw replyError(verdict.reply);
+  }
+
+  const dropped = transaction.recipients.filter(({ route }) => route.kind === 'drop');
+  if (dropped.length > 0) {
+    const end = { outcome: 'dropped' as const, errorCode: null, errorText: null, reply: null };
+    await dependencies.records.activity.open(
+      dropped.map((one) => newRecord(transaction, one, { blob: null, verified, end })),
+    );
+  }
+  const handovers: Handover[] = transaction.recipients
+    .filter(({ route }) => route.kind !== 'drop')
+    .map((one) => ({
+      record: newRecord(transaction, one, { blob, verified, end: OPEN }),
+      shape: { protocol: transaction.protocol, eightBit: facts.eightBit, utf8: facts.utf8Header },
+    }));
+  return deliver(handovers, dropped.length, reception);
+}
+
+/** Streams the message through the guard into the store. Whatever goes wrong, the rest of the message is read, so that the reply meets the final dot. */
+async function store(
+  stream: Readable,
+  { blobs, configuration }: OpenDependencies,
+): Promise<{ blob: BlobRef; facts: MessageFacts }> {
+  const { limits } = configuration.mail;
+  const guard = createMessageGuard(limits);
+  let facts: MessageFacts | undefined;
+  async function* guarded(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      guard.push(chunk);
+      yield chunk;
+    }
+    facts = guard.end();
+  }
+  try {
+    const blob = await blobs.write(guarded(), { prefix: 'mail', maxBytes: limits.messageSize });
+    return { blob, facts: facts as MessageFacts };
+  } catch (thrown) {
+    await drained(stream);
+    throw thrown;
+  }
+}
+
+function drained(stream: Readable): Promise<void> {
+  if (stream.readableEnded || stream.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    stream.once('end', resolve).once('close', resolve).resume();
+  });
+}
+
+interface End {
+  outcome: Outcome;
+  errorCode: string | null;
+  errorText: string | null;
+  reply: SmtpReply | null;
+}
+const OPEN: End = { outcome: 'accepted', errorCode: null, errorText: null, reply: null };
+
+/** The activity record of one recipient. */
+export function newRecord(
+  transaction: Omit<Transaction, 'recipients'>,
+  { address, route }: { address: string; route: ForwardRoute | null },
+  { blob, verified, end }: { blob: BlobRef | null; verified: Verified | null; end: End },
+): MailActivity {
+  const now = new Date().toISOString();
+  return {
+    id: uuidv7(),
+    deliveryKey: null,
+    receivedAt: now,
+    messageId: transaction.id,
+    sourceAddress: transaction.sourceAddress,
+    helo: transaction.helo,
+    tls: transaction.tls,
+    sender: transaction.sender,
+    recipient: address,
+    headerFrom: verified?.headerFrom ?? null,
+    headerMessageId: verified?.headerMessageId ?? null,
+    subject: verified?.subject ?? null,
+    blob,
+    authentication: verified?.authentication ?? null,
+    ruleId: route && 'ruleId' in route ? route.ruleId : null,
+    action: !route
+      ? null
+      : route.kind === 'drop'
+        ? { type: 'drop' }
+        : { type: 'forward', destinations: route.destinations },
+    ...end,
+    attempts: 0,
+    resent: false,
+    workflowId: null,
+    closedAt: end.outcome === 'accepted' ? null : now,
+  };
+}

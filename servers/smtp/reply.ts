@@ -1,0 +1,33 @@
+/** Replies of this server. smtp-server derives the enhanced code from the basic one; ours name their own (RFC 3463). */
+import type { SMTPServerError } from 'smtp-server';
+import type { SmtpReply } from '../../protocols/mail/reply.ts';
+import { SwitchyardError } from '../../protocols/errors.ts';
+
+/** The error that makes smtp-server send this reply. */
+export function replyError(reply: SmtpReply): SMTPServerError {
+  const error: SMTPServerError = new Error(`${reply.enhanced ?? defaultEnhanced(reply.code)} ${reply.text}`);
+  error.responseCode = reply.code;
+  return error;
+}
+
+const defaultEnhanced = (code: number): string => `${Math.floor(code / 100)}.0.0`;
+
+/** Trouble of ours: the sender keeps the message and comes again. */
+export function localTrouble(text: string): SmtpReply {
+  return { code: 451, enhanced: '4.3.0', text };
+}
+
+/** A violation found by the guard or a parser carries its reply in the details. */
+export function replyOf(thrown: unknown): SmtpReply {
+  if (!(thrown instanceof SwitchyardError)) return localTrouble('Temporary failure, please try again');
+  const { reply, enhanced } = thrown.details;
+  if (typeof reply === 'number')
+    return { code: reply, enhanced: typeof enhanced === 'string' ? enhanced : null, text: thrown.message };
+  if (thrown.code === 'blob.too_large') return { code: 552, enhanced: '5.3.4', text: thrown.message };
+  if (thrown.code === 'blob.unavailable')
+    return { code: 452, enhanced: '4.3.1', text: 'The message store cannot be written, please try again' };
+  if (thrown.code === 'mail.malformed') return { code: 550, enhanced: '5.6.0', text: thrown.message };
+  if (thrown.code === 'mail.verification_timeout')
+    return { code: 451, enhanced: '4.7.0', text: 'The message could not be verified in time, please try again' };
+  return localTrouble('Temporary failure, please try again');
+}

@@ -1,0 +1,79 @@
+/** The session's side of `routeMail`: start or meet the run of a recipient, take its answer, settle what was refused. */
+import { WithStartWorkflowOperation, type Client } from '@temporalio/client';
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import type { MailActivity } from '../../stores/records/port.ts';
+import {
+  FIRST_ANSWER,
+  ROUTE_MAIL,
+  routeMailId,
+  SETTLE,
+  type FirstAnswer,
+  type RouteMailInput,
+  type Settlement,
+} from '../../workflows/mail/contract.ts';
+
+/** What a run needs beside the record: the run's input without what the record says. */
+export type Dispatch = (
+  record: MailActivity,
+  change?: Pick<RouteMailInput, 'settlement'> & { refusedBefore?: RouteMailInput['refusedBefore'] },
+) => RouteMailInput;
+
+/** The run ends its part of the session by its own timer; a session that waits this much longer has lost it. */
+const RUN_GRACE = 10_000;
+
+const sender = defineSearchAttributeKey('SwitchyardSender', SearchAttributeType.KEYWORD);
+const recipient = defineSearchAttributeKey('SwitchyardRecipient', SearchAttributeType.KEYWORD);
+const domain = defineSearchAttributeKey('SwitchyardDomain', SearchAttributeType.KEYWORD);
+
+/**
+ * Starts the run, or meets the running one of the same message, and waits for its answer.
+ * @throws whatever keeps the run from being reached; the caller answers 451
+ */
+export async function askRun(
+  client: Client,
+  taskQueue: string,
+  deliveryKey: string,
+  input: RouteMailInput,
+): Promise<FirstAnswer> {
+  const startWorkflowOperation = new WithStartWorkflowOperation(ROUTE_MAIL, {
+    workflowId: routeMailId(deliveryKey),
+    taskQueue,
+    args: [input],
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+    staticSummary: summaryOf(input),
+    typedSearchAttributes: [
+      { key: sender, value: input.sender || '<>' },
+      { key: recipient, value: input.recipient },
+      { key: domain, value: input.domain },
+    ],
+  });
+  // Left alone, a failed start would surface as an unhandled rejection beside the one that is thrown.
+  startWorkflowOperation.workflowHandle().catch(() => undefined);
+  return client.withDeadline(Date.now() + input.policy.sessionWait + RUN_GRACE, () =>
+    client.workflow.executeUpdateWithStart<typeof routeMailType, FirstAnswer, []>(FIRST_ANSWER, {
+      startWorkflowOperation,
+    }),
+  );
+}
+
+declare const routeMailType: (input: RouteMailInput) => Promise<unknown>;
+
+/**
+ * Tells a run that waits what became of its refusal.
+ * @returns what holds: an earlier session may have settled it otherwise
+ */
+export async function settleRun(client: Client, deliveryKey: string, settlement: Settlement): Promise<Settlement> {
+  const handle = client.workflow.getHandle(routeMailId(deliveryKey));
+  return client.withDeadline(Date.now() + RUN_GRACE, () =>
+    handle.executeUpdate<Settlement, [Settlement]>(SETTLE, { args: [settlement] }),
+  );
+}
+
+/** Temporal's limit on a summary is 400 bytes. */
+const SUMMARY_CHARACTERS = 130;
+
+function summaryOf(input: RouteMailInput): string {
+  const subject = input.subject ? `: ${input.subject}` : '';
+  return `${input.sender || '<>'} -> ${input.recipient}${subject}`.slice(0, SUMMARY_CHARACTERS);
+}

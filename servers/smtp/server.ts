@@ -1,0 +1,190 @@
+/** The SMTP receiver: RFC 5321 with STARTTLS, SIZE, 8BITMIME, SMTPUTF8, ENHANCEDSTATUSCODES and PIPELINING. */
+import type { Socket } from 'node:net';
+import { SMTPServer, type SMTPServerAddress, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server';
+import { openDependencies, type OpenDependencies } from '../../activities/open.ts';
+import { routeRecipient } from '../../activities/mail/decide.ts';
+import { parseAddress } from '../../protocols/mail/address.ts';
+import { messageOf, PermanentError } from '../../protocols/errors.ts';
+import type { RunningServer, ServerOptions } from '../server.ts';
+import { lazyTemporal } from '../temporal.ts';
+import { newRecord, receive, type ForwardRoute, type Reception } from './receive.ts';
+import { localTrouble, replyError, replyOf } from './reply.ts';
+import { certificateFor } from './tls.ts';
+import { serveMetrics } from '../metrics.ts';
+
+/** How long sessions in progress may finish after a stop was asked for. */
+const CLOSE_GRACE = 30_000;
+
+/** What we remember of a session beside what smtp-server does. */
+interface SessionState {
+  routes: Map<string, ForwardRoute>;
+  errors: number;
+  transactions: number;
+}
+
+export async function startSmtp({ configuration, addresses, log }: ServerOptions): Promise<RunningServer> {
+  const dependencies = await openDependencies(configuration, addresses);
+  const client = lazyTemporal(configuration, addresses);
+  const reception: Reception = { dependencies, client, log };
+  const { limits } = configuration.mail;
+  const states = new WeakMap<SMTPServerSession, SessionState>();
+  const perAddress = new Map<string, number>();
+  const stateOf = (session: SMTPServerSession): SessionState => {
+    let state = states.get(session);
+    if (!state) states.set(session, (state = { routes: new Map(), errors: 0, transactions: 0 }));
+    return state;
+  };
+
+  const server = new ReplyingServer({
+    name: configuration.hostname,
+    banner: 'Switchyard',
+    ...(await certificateFor(configuration)),
+    size: limits.messageSize,
+    rejectOversized: true,
+    maxClients: limits.connections,
+    maxRecipients: limits.recipients,
+    socketTimeout: limits.idle,
+    closeTimeout: CLOSE_GRACE,
+    disabledCommands: ['AUTH'],
+    authOptional: true,
+    disableReverseLookup: true,
+    hideDSN: true,
+    hideREQUIRETLS: true,
+    logger: false,
+    onConnect(session, callback) {
+      const open = (perAddress.get(session.remoteAddress) ?? 0) + 1;
+      perAddress.set(session.remoteAddress, open);
+      if (open > limits.connectionsPerAddress)
+        return callback(
+          replyError({ code: 421, enhanced: '4.7.0', text: `Too many connections from ${session.remoteAddress}` }),
+        );
+      callback();
+    },
+    onClose(session) {
+      const open = (perAddress.get(session.remoteAddress) ?? 1) - 1;
+      if (open > 0) perAddress.set(session.remoteAddress, open);
+      else perAddress.delete(session.remoteAddress);
+    },
+    onMailFrom(address, session, callback) {
+      stateOf(session).routes.clear();
+      callback(senderProblem(address));
+    },
+    onRcptTo(address, session, callback) {
+      void recipient(address.address, session).then(callback, (thrown: unknown) => {
+        log.error({ session: session.id, error: messageOf(thrown) }, 'the rules could not be asked: 451');
+        callback(replyError(localTrouble('The recipient cannot be looked up now, please try again')));
+      });
+    },
+    onData(stream, session, callback) {
+      void data(stream, session).then(
+        (text) => callback(null, text),
+        (thrown: unknown) =>
+          callback(thrown instanceof Error && 'responseCode' in thrown ? thrown : troubled(thrown, session)),
+      );
+    },
+  });
+  server.on('error', (error) => log.warn({ error: messageOf(error) }, 'session error'));
+
+  async function recipient(address: string, session: SMTPServerSession): Promise<Error | undefined> {
+    const state = stateOf(session);
+    const route = await routeRecipient(address, dependencies);
+    if (route.kind !== 'unknown') {
+      state.routes.set(address.toLowerCase(), route);
+      return undefined;
+    }
+    state.errors += 1;
+    const end = {
+      outcome: 'rejected' as const,
+      errorCode: route.code,
+      errorText: route.reply.text,
+      reply: route.reply,
+    };
+    const transaction = { ...connection(session), id: transactionId(session, state) };
+    await dependencies.records.activity.open([
+      newRecord(transaction, { address, route: null }, { blob: null, verified: null, end }),
+    ]);
+    log.info({ session: session.id, recipient: address, code: route.code }, 'recipient refused');
+    if (state.errors >= limits.errors)
+      return replyError({ code: 421, enhanced: '4.7.0', text: 'Too many errors, closing the connection' });
+    return replyError(route.reply);
+  }
+
+  async function data(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<string> {
+    const state = stateOf(session);
+    const id = transactionId(session, state);
+    state.transactions += 1;
+    const recipients = session.envelope.rcptTo.map(({ address }) => ({
+      address,
+      route: state.routes.get(address.toLowerCase()) as ForwardRoute,
+    }));
+    return receive(stream, { ...connection(session), id, recipients }, reception);
+  }
+
+  function troubled(thrown: unknown, session: SMTPServerSession): Error {
+    const reply = replyOf(thrown);
+    if (!(thrown instanceof PermanentError))
+      log.error({ session: session.id, error: messageOf(thrown), reply }, 'the message was not taken');
+    return replyError(reply);
+  }
+
+  const metrics = await serveMetrics(addresses.smtpMetrics, log);
+  await listen(server, addresses.smtp.port, addresses.smtp.host);
+  return {
+    async close() {
+      await new Promise<void>((resolve) => server.close(resolve));
+      await metrics.close();
+      await (dependencies as OpenDependencies).close();
+      await client.connection.close();
+    },
+  };
+}
+
+function connection(session: SMTPServerSession) {
+  const utf8 = session.envelope.smtpUtf8 === true;
+  return {
+    sourceAddress: session.remoteAddress,
+    helo: session.hostNameAppearsAs || session.remoteAddress,
+    tls: session.tlsOptions ? `${session.tlsOptions.version} ${session.tlsOptions.name}` : null,
+    // RFC 3848 and RFC 6531, section 4.3
+    protocol: `${utf8 ? 'UTF8SMTP' : session.openingCommand === 'HELO' ? 'SMTP' : 'ESMTP'}${session.secure ? 'S' : ''}`,
+    sender: session.envelope.mailFrom ? session.envelope.mailFrom.address : '',
+  };
+}
+
+const transactionId = (session: SMTPServerSession, state: SessionState): string =>
+  `${session.id}.${state.transactions + 1}`;
+
+function senderProblem({ address }: SMTPServerAddress): Error | undefined {
+  if (address === '') return undefined;
+  try {
+    parseAddress(address);
+    return undefined;
+  } catch (thrown) {
+    return replyError({ code: 553, enhanced: '5.1.7', text: messageOf(thrown) });
+  }
+}
+
+function listen(server: SMTPServer, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.server.once('error', reject);
+    server.listen(port, host, () => {
+      server.server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** RFC 3463 code at the start of a reply's text. */
+const OWN_ENHANCED = /^[245]\.\d{1,3}\.\d{1,3} /;
+
+/** smtp-server derives the enhanced code from the basic code alone; where a reply brings its own, that one is sent. */
+class ReplyingServer extends SMTPServer {
+  override connect(socket: Socket, options?: Parameters<SMTPServer['connect']>[1]): void {
+    super.connect(socket, options);
+    const connection = [...this.connections].at(-1);
+    if (!connection) return;
+    const send = connection.send.bind(connection);
+    connection.send = (code, text, context) =>
+      send(code, text, typeof text === 'string' && OWN_ENHANCED.test(text) ? false : context);
+  }
+}

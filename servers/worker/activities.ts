@@ -1,0 +1,59 @@
+/** The step's face towards Temporal: one activity a step, errors translated once, heartbeats by a timer. */
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import type { Logger } from 'pino';
+import { steps } from '../../activities/registry.ts';
+import type { Dependencies } from '../../activities/dependencies.ts';
+import type { Step } from '../../activities/step.ts';
+import { PermanentError, SwitchyardError, TemporaryError } from '../../protocols/errors.ts';
+
+/** Well below the heartbeat time-out of the proxies (workflows/activities.ts), so that one late beat is no loss. */
+const HEARTBEAT_EVERY = 4_000;
+
+/** Activities by step name. */
+export function createActivities(
+  dependencies: Dependencies,
+  log: Logger,
+): Record<string, (input: unknown) => Promise<unknown>> {
+  return Object.fromEntries(
+    steps.map((step) => [step.name, (input: unknown) => runActivity(step, input, dependencies, log)]),
+  );
+}
+
+async function runActivity(step: Step, input: unknown, dependencies: Dependencies, log: Logger): Promise<unknown> {
+  const context = Context.current();
+  const { workflowExecution, activityId, attempt } = context.info;
+  const run = workflowExecution?.workflowId ?? 'none';
+  let progress: unknown;
+  const beat = setInterval(() => context.heartbeat(progress), HEARTBEAT_EVERY);
+  try {
+    return await step.call(input, dependencies, {
+      signal: context.cancellationSignal,
+      report(next) {
+        progress = next;
+        context.heartbeat(next);
+      },
+      log: log.child({ run, step: step.name, attempt }),
+      idempotencyKey: `${run}/${workflowExecution?.runId ?? ''}/${activityId}`,
+    });
+  } catch (thrown) {
+    // A step that was told to stop reports the stop, not the broken socket that came of it.
+    context.cancellationSignal.throwIfAborted();
+    throw asFailure(thrown);
+  } finally {
+    clearInterval(beat);
+  }
+}
+
+/** The house's two errors as Temporal reads them. Details travel into the history: they are small and hold no secret. */
+export function asFailure(thrown: unknown): unknown {
+  if (!(thrown instanceof SwitchyardError)) return thrown;
+  return ApplicationFailure.create({
+    message: thrown.message,
+    type: thrown.code,
+    nonRetryable: thrown instanceof PermanentError,
+    nextRetryDelay: thrown instanceof TemporaryError ? thrown.retryAfterMs : undefined,
+    details: [{ code: thrown.code, fix: thrown.fix, ...thrown.details }],
+    cause: thrown.cause instanceof Error ? thrown.cause : undefined,
+  });
+}

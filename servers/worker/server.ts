@@ -1,0 +1,96 @@
+/** The worker: workflows and every step, the first attempts of deliveries and their retries on task queues of their own. */
+import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import type { Client } from '@temporalio/client';
+import { openDependencies } from '../../activities/open.ts';
+import { messageOf, TemporaryError } from '../../protocols/errors.ts';
+import { taskQueues } from '../../workflows/mail/contract.ts';
+import type { RunningServer, ServerOptions } from '../server.ts';
+import { ensureSearchAttributes, lazyTemporal } from '../temporal.ts';
+import { createActivities } from './activities.ts';
+import { workflowBundle } from './bundle.ts';
+import { refuseForeignStore, workerIdentity } from './identity.ts';
+import { startSweep } from './sweep.ts';
+
+/** Activities may finish this long after a stop was asked for; what does not is tried again elsewhere. */
+const SHUTDOWN_GRACE = '20 seconds';
+/** Deliveries wait for other hosts most of the time. */
+const DELIVERY_SLOTS = 100;
+/** A cancelled or dead delivery must be noticed within seconds, so heartbeats are not held back for long. */
+const HEARTBEAT_THROTTLE = '2 seconds';
+/** The server may be a moment behind at start. */
+const CONNECT_TRIES = 30;
+
+export async function startWorker({ configuration, addresses, log }: ServerOptions): Promise<RunningServer> {
+  const { host, port } = addresses.workerMetrics;
+  Runtime.install({
+    telemetryOptions: { metrics: { prometheus: { bindAddress: `${host}:${port}` } } },
+    shutdownSignals: [],
+  });
+  const client = lazyTemporal(configuration, addresses);
+  const connection = await connect(addresses.temporal);
+  await ensureSearchAttributes(client);
+  const queues = taskQueues(configuration.temporal.taskQueue);
+  await refuseForeignStore(client, queues.main, configuration);
+  const dependencies = await openDependencies(configuration, addresses);
+  const activities = createActivities(dependencies, log);
+
+  const common: Omit<WorkerOptions, 'taskQueue'> = {
+    connection,
+    namespace: configuration.temporal.namespace,
+    identity: workerIdentity(configuration),
+    shutdownGraceTime: SHUTDOWN_GRACE,
+    maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE,
+    defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE,
+  };
+  const relay = { 'mail.relay': activities['mail.relay'] };
+  const workers = await Promise.all([
+    Worker.create({ ...common, taskQueue: queues.main, workflowBundle: await workflowBundle(), activities }),
+    Worker.create({
+      ...common,
+      taskQueue: queues.first,
+      activities: relay,
+      maxConcurrentActivityTaskExecutions: DELIVERY_SLOTS,
+    }),
+    Worker.create({
+      ...common,
+      taskQueue: queues.retry,
+      activities: relay,
+      maxConcurrentActivityTaskExecutions: DELIVERY_SLOTS,
+    }),
+  ]);
+  const running = Promise.all(workers.map((worker) => worker.run()));
+  running.catch((thrown: unknown) => {
+    log.fatal({ error: messageOf(thrown) }, 'the worker stopped');
+    process.exit(1);
+  });
+  const sweep = startSweep({ dependencies, client, log, taskQueue: queues.main });
+  log.info({ queues, temporal: addresses.temporal }, 'worker is polling');
+
+  return {
+    async close() {
+      sweep.stop();
+      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+      await running;
+      await dependencies.close();
+      await connection.close();
+      await (client as Client).connection.close();
+    },
+  };
+}
+
+async function connect(address: string): Promise<NativeConnection> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await NativeConnection.connect({ address });
+    } catch (thrown) {
+      if (tries >= CONNECT_TRIES)
+        throw new TemporaryError({
+          code: 'temporal.unavailable',
+          message: `The Temporal server at ${address} does not answer: ${messageOf(thrown)}`,
+          fix: 'Start it, or set TEMPORAL_ADDRESS to one that runs; `switchyard doctor` says more.',
+          cause: thrown,
+        });
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
+  }
+}

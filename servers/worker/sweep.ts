@@ -1,0 +1,101 @@
+/**
+ * Settles what nobody closed: records whose run was terminated get their bounce, records whose run is gone get a new
+ * one, expired records and blobs that nobody owns go.
+ */
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import type { Logger } from 'pino';
+import type { OpenDependencies } from '../../activities/open.ts';
+import { guardBlob } from '../../activities/mail/verify.ts';
+import type { MailActivity } from '../../stores/records/port.ts';
+import { sweepBlobs } from '../../stores/sweep.ts';
+import { messageOf } from '../../protocols/errors.ts';
+import { ROUTE_MAIL } from '../../workflows/mail/contract.ts';
+import { routeMailInput } from '../mail/run-input.ts';
+
+export interface SweepOptions {
+  dependencies: OpenDependencies;
+  client: Client;
+  log: Logger;
+  /** The main task queue. */
+  taskQueue: string;
+}
+
+const SWEEP_EVERY = 60_000;
+/** A session may take this long from its record to its run. */
+const SETTLED_AFTER = 120_000;
+/** Blobs are listed less often than records. */
+const BLOBS_EVERY = 3_600_000;
+
+/** Sweeps at start and then every minute. */
+export function startSweep(options: SweepOptions): { stop(): void } {
+  let running = false;
+  let blobsAt = 0;
+  const sweep = async (): Promise<void> => {
+    if (running) return;
+    running = true;
+    try {
+      const now = Date.now();
+      await settleOpen(options, now);
+      if (now - blobsAt > BLOBS_EVERY) {
+        blobsAt = now;
+        const { records, blobs, configuration } = options.dependencies;
+        await records.activity.expire(new Date(now - configuration.mail.keepActivity).toISOString());
+        await sweepBlobs(blobs, records, new Date(now));
+      }
+    } catch (thrown) {
+      options.log.warn({ error: messageOf(thrown) }, 'the sweep will try again');
+    } finally {
+      running = false;
+    }
+  };
+  const timer = setInterval(() => void sweep(), SWEEP_EVERY);
+  void sweep();
+  return { stop: () => clearInterval(timer) };
+}
+
+/** Looks at every record that is open for a while. Returns how many it settled. */
+export async function settleOpen(options: SweepOptions, now: number): Promise<number> {
+  const { records } = options.dependencies;
+  let settled = 0;
+  for (const record of await records.activity.openBefore(new Date(now - SETTLED_AFTER).toISOString())) {
+    const status = await statusOf(record, options.client);
+    if (status === 'RUNNING') continue;
+    await restart(record, status, options);
+    settled += 1;
+  }
+  return settled;
+}
+
+async function statusOf(record: MailActivity, client: Client): Promise<string> {
+  try {
+    return (await client.workflow.getHandle(record.workflowId ?? '').describe()).status.name;
+  } catch (thrown) {
+    if (thrown instanceof WorkflowNotFoundError) return 'GONE';
+    throw thrown;
+  }
+}
+
+/** A terminated run was ended by a person: the sender is told. Any other lost run begins again; what was delivered is not sent twice. */
+async function restart(
+  record: MailActivity,
+  status: string,
+  { dependencies, client, log, taskQueue }: SweepOptions,
+): Promise<void> {
+  const { configuration, blobs } = dependencies;
+  if (!record.blob || !record.workflowId) return;
+  const facts = await guardBlob(blobs, record.blob.key, configuration.mail.limits);
+  const shape = { protocol: record.tls ? 'ESMTPS' : 'ESMTP', eightBit: facts.eightBit, utf8: facts.utf8Header };
+  const refusedBefore =
+    status === 'TERMINATED'
+      ? { code: 554, enhanced: '5.3.0', text: 'The delivery was ended by the operator' }
+      : undefined;
+  log.warn({ record: record.id, run: record.workflowId, status }, 'an open record had no run: a new one settles it');
+  await client.workflow.start(ROUTE_MAIL, {
+    workflowId: record.workflowId,
+    taskQueue,
+    args: [routeMailInput(record, shape, configuration, 'accepted', refusedBefore)],
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+    staticSummary: `${record.sender || '<>'} -> ${record.recipient}`.slice(0, 130),
+  });
+}
