@@ -2,10 +2,11 @@
  * `switchyard <command>`. A command is a file in cli/commands that exports `summary` and `run`; it is loaded when it
  * is typed. Exit status: 0 done, 1 it failed, 2 it was typed wrong.
  */
-import { existsSync, readFileSync, realpathSync } from 'node:fs';
-import { dirname, extname, join } from 'node:path';
+import { existsSync, realpathSync } from 'node:fs';
+import { extname, join } from 'node:path';
 import { SwitchyardError } from '../protocols/errors.ts';
 import { UsageError } from './usage.ts';
+import { packageVersion } from './version.ts';
 
 export interface Command {
   /** One line for the list. */
@@ -24,7 +25,6 @@ const GROUPS: { title: string; commands: string[] }[] = [
 ];
 
 const extension = extname(import.meta.filename);
-const root = dirname(import.meta.dirname);
 const fileOf = (name: string) => join(import.meta.dirname, 'commands', `${name}${extension}`);
 const load = async (name: string): Promise<Command> => (await import(fileOf(name))) as Command;
 
@@ -49,11 +49,6 @@ async function statusOf(argv: string[]): Promise<number> {
   } catch (error) {
     return report(error, argv);
   }
-}
-
-/** The version of this package, as package.json says it. */
-export function packageVersion(): string {
-  return (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version;
 }
 
 function printVersion(): number {

@@ -18,6 +18,7 @@ export async function buildTemporal(options: {
   progress: Progress;
   go: string | undefined;
   environment: NodeJS.ProcessEnv;
+  signal?: AbortSignal | undefined;
 }): Promise<string> {
   if (!options.go) throw new Error('Go is not installed');
   const step = options.progress.step('Building the Temporal server with Go (about three minutes, once)');
@@ -25,12 +26,8 @@ export async function buildTemporal(options: {
   const half = `${folder}.${process.pid}.part`;
   try {
     mkdirSync(half, { recursive: true });
-    await run(
-      options.go,
-      ['install', '-v', `${MODULE}@${VERSION}`],
-      { ...options.environment, GOBIN: half, GOFLAGS: '' },
-      step.detail,
-    );
+    const env = { ...options.environment, GOBIN: half, GOFLAGS: '' };
+    await run(options.go, ['install', '-v', `${MODULE}@${VERSION}`], { env, signal: options.signal }, step.detail);
     rmSync(folder, { recursive: true, force: true });
     renameSync(half, folder);
   } catch (error) {
@@ -44,9 +41,14 @@ export async function buildTemporal(options: {
 }
 
 /** `-v` names each package on stderr as it is compiled. */
-function run(go: string, args: string[], env: NodeJS.ProcessEnv, onLine: (line: string) => void): Promise<void> {
+function run(
+  go: string,
+  args: string[],
+  options: { env: NodeJS.ProcessEnv; signal: AbortSignal | undefined },
+  onLine: (line: string) => void,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(go, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(go, args, { ...options, stdio: ['ignore', 'ignore', 'pipe'] });
     let last = '';
     createInterface({ input: child.stderr }).on('line', (line) => {
       last = line;

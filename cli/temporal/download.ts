@@ -27,6 +27,7 @@ export async function downloadTemporal(options: {
   cache: string;
   progress: Progress;
   url?: string | undefined;
+  signal?: AbortSignal | undefined;
 }): Promise<string> {
   const { version } = createRequire(import.meta.url)('@temporalio/client/package.json') as { version: string };
   const query = new URLSearchParams({
@@ -36,7 +37,7 @@ export async function downloadTemporal(options: {
     'sdk-name': 'sdk-typescript',
     'sdk-version': version,
   });
-  const answer = await get(`${options.url ?? DOWNLOAD_URL}?${query}`, ANSWER_TIMEOUT_MS);
+  const answer = await get(`${options.url ?? DOWNLOAD_URL}?${query}`, ANSWER_TIMEOUT_MS, options.signal);
   const { archiveUrl, fileToExtract } = (await answer.json()) as { archiveUrl: string; fileToExtract: string };
 
   const step = options.progress.step('Downloading the Temporal server');
@@ -44,7 +45,7 @@ export async function downloadTemporal(options: {
   const half = `${folder}.${process.pid}.part`;
   try {
     mkdirSync(half, { recursive: true });
-    const archive = await get(archiveUrl, ARCHIVE_TIMEOUT_MS);
+    const archive = await get(archiveUrl, ARCHIVE_TIMEOUT_MS, options.signal);
     const total = Number(archive.headers.get('content-length')) || undefined;
     let bytes = 0;
     await pipeline(
@@ -73,10 +74,12 @@ export async function downloadTemporal(options: {
   return join(folder, 'temporal');
 }
 
-async function get(url: string, timeout: number): Promise<Response> {
+async function get(url: string, timeout: number, signal?: AbortSignal): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(url, { signal: AbortSignal.timeout(timeout) });
+    response = await fetch(url, {
+      signal: AbortSignal.any([AbortSignal.timeout(timeout), ...(signal ? [signal] : [])]),
+    });
   } catch {
     throw new Error(`${new URL(url).host} was not reached`);
   }

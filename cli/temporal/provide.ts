@@ -18,6 +18,8 @@ export interface TemporalSources {
   /** Default: the folder `temporal` in the cache. */
   cache?: string;
   progress: Progress;
+  /** Ends a download or build that is under way. */
+  signal?: AbortSignal | undefined;
   /** Server version that an existing database file needs; a cached program of that version goes first. */
   preferServer?: string | undefined;
   /** Where the SDK's download is asked for. */
@@ -54,12 +56,26 @@ async function makeProgram(
 ): Promise<TemporalProgram> {
   const failures: string[] = [];
   for (const [way, make] of [
-    ['download', () => downloadTemporal({ cache, progress: sources.progress, url: sources.downloadUrl })],
-    ['build with Go', () => buildTemporal({ cache, progress: sources.progress, go: findGo(environment), environment })],
+    [
+      'download',
+      () => downloadTemporal({ cache, progress: sources.progress, url: sources.downloadUrl, signal: sources.signal }),
+    ],
+    [
+      'build with Go',
+      () =>
+        buildTemporal({
+          cache,
+          progress: sources.progress,
+          go: findGo(environment),
+          environment,
+          signal: sources.signal,
+        }),
+    ],
   ] as const) {
     try {
       return await inspectTemporal(await make());
     } catch (error) {
+      sources.signal?.throwIfAborted();
       failures.push(`${way}: ${messageOf(error)}`);
     }
   }

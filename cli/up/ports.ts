@@ -2,11 +2,13 @@
 import { execFileSync, type ExecFileSyncOptionsWithStringEncoding } from 'node:child_process';
 import { createServer, type AddressInfo } from 'node:net';
 import { PermanentError } from '../../protocols/errors.ts';
-import { DEFAULT_PORTS, LOOPBACK, type Addresses } from '../../stores/configuration/addresses.ts';
+import { DEFAULT_PORTS, LOOPBACK, type Addresses, type Endpoint } from '../../stores/configuration/addresses.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 
 export interface ChosenPorts {
   addresses: Addresses;
+  /** Where the UI of our own Temporal server listens; null when the server is not ours. */
+  temporalUi: Endpoint | null;
   /** Sentences about defaults that moved: `8080 is taken: http is on 8081`. */
   moved: string[];
 }
@@ -100,12 +102,13 @@ export async function choosePorts(
   const order = Object.entries(wishes).sort(
     ([, a], [, b]) => Number(b.configured !== undefined) - Number(a.configured !== undefined),
   );
-  const chosen: Record<string, { host: string; port: number }> = {};
+  const chosen: Record<string, Endpoint> = {};
   for (const [name, wish] of order) chosen[name] = await choose(wish);
   const at = (name: string) => chosen[name] ?? { host: LOOPBACK, port: 0 };
 
   return {
     moved,
+    temporalUi: options.externalTemporal ? null : at('temporalUi'),
     addresses: {
       temporal: options.externalTemporal ?? `${at('temporal').host}:${at('temporal').port}`,
       temporalUi:

@@ -1,0 +1,22 @@
+/** `switchyard init`: a commented switchyard.yaml to begin with. */
+import { constants, copyFileSync, existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { PermanentError } from '../../protocols/errors.ts';
+
+export const summary = 'Write a commented switchyard.yaml to begin with';
+
+const EXAMPLE = join(dirname(dirname(import.meta.dirname)), 'switchyard.example.yaml');
+
+export async function run(): Promise<number> {
+  const file = resolve('switchyard.yaml');
+  if (existsSync(file)) {
+    throw new PermanentError({
+      code: 'configuration.exists',
+      message: `${file} is there already, and is left as it is.`,
+      fix: `Edit it, or compare it with ${EXAMPLE}.`,
+    });
+  }
+  copyFileSync(EXAMPLE, file, constants.COPYFILE_EXCL);
+  process.stdout.write(`Wrote ${file}. Next: read it, then switchyard up\n`);
+  return 0;
+}

@@ -1,0 +1,105 @@
+/** `switchyard up`: starts everything on this machine, watches it, and ends it with Ctrl-C. */
+import { parseArgs } from 'node:util';
+import { ONE_SIGNAL_MS } from '../../servers/process.ts';
+import { elapsedText } from '../progress.mjs';
+
+export const summary = 'Start everything here and watch it (Ctrl-C stops it)';
+
+const HELP = `switchyard up [options]
+
+  Starts Temporal, the worker, smtp, http and the local inbox on the folder you
+  are in, and starts again what dies. Settings: switchyard.yaml, if there is one.
+
+  --config FILE   another configuration file
+  --json          print what runs as JSON, once it runs
+  --demo          run the demo instead: real mail, checked, then the end
+  --no-editor     without the n8n editor
+`;
+
+/** Exit status after a second Ctrl-C: 128 + SIGINT. */
+const INTERRUPTED = 130;
+
+export async function run(args: string[]): Promise<number> {
+  const since = Date.now();
+  if (args.includes('--demo')) {
+    const rest = args.filter((arg) => arg !== '--demo');
+    return (await import('./demo.ts')).run(rest);
+  }
+  const { values } = parseArgs({
+    args,
+    options: {
+      config: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      'no-editor': { type: 'boolean', default: false },
+      verbose: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+
+  const stop = stopRequest();
+  const { startInstallation } = await import('../up/installation.ts');
+  const { runningTable } = await import('../up/table.ts');
+  let installation;
+  try {
+    installation = await startInstallation({
+      folder: process.cwd(),
+      configurationFile: values.config,
+      signal: stop.signal,
+    });
+  } catch (error) {
+    if (stop.signal.aborted) return INTERRUPTED;
+    throw error;
+  }
+  // A second signal leaves no time for grace.
+  stop.onSecond = () => {
+    installation.kill();
+    process.exit(INTERRUPTED);
+  };
+  installation.on('restart', ({ name, at, reason, delayMs }) => {
+    const time = at.toLocaleTimeString('en-GB');
+    process.stderr.write(`  ${time}  ${name} ended (${reason}); it starts again in ${elapsedText(delayMs)}\n`);
+  });
+  if (values.json) process.stdout.write(`${JSON.stringify(installation.run)}\n`);
+  else process.stdout.write(runningTable(installation, Date.now() - since, bold));
+
+  await stop.requested;
+  if (!values.json)
+    process.stderr.write('\n  Stopping: what is under way ends first (Ctrl-C again to stop at once) ...\n');
+  await installation.stop();
+  if (!values.json) process.stderr.write('  Stopped.\n');
+  return 0;
+}
+
+interface StopRequest {
+  /** Aborted by the first signal. */
+  signal: AbortSignal;
+  requested: Promise<void>;
+  onSecond: (() => void) | undefined;
+}
+
+function stopRequest(): StopRequest {
+  const controller = new AbortController();
+  const request: StopRequest = {
+    signal: controller.signal,
+    requested: new Promise((resolve) => controller.signal.addEventListener('abort', () => resolve(), { once: true })),
+    onSecond: undefined,
+  };
+  let first = 0;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (first && Date.now() - first > ONE_SIGNAL_MS) request.onSecond?.();
+      first ||= Date.now();
+      controller.abort();
+    });
+  }
+  return request;
+}
+
+function bold(text: string): string {
+  const isPlain = !process.stdout.isTTY || process.env.NO_COLOR !== undefined || process.env.TERM === 'dumb';
+  return isPlain ? text : `\x1b[1m${text}\x1b[22m`;
+}

@@ -1,0 +1,59 @@
+/**
+ * What must be there before the first mail: search attributes in Temporal, the rules that the configuration declares,
+ * a key for each declared domain, a first token for the API.
+ */
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ensureSearchAttributes, lazyTemporal } from '../../servers/temporal.ts';
+import type { Addresses } from '../../stores/configuration/addresses.ts';
+import type { Configuration } from '../../stores/configuration/schema.ts';
+import { openKeys } from '../../stores/keys/open.ts';
+import { openRecords } from '../../stores/records/open.ts';
+import type { Records, RuleAction } from '../../stores/records/port.ts';
+
+/** File in the state folder with the first token, readable by its owner only. */
+export const TOKEN_FILE = 'token';
+
+/** Repeating it changes nothing. */
+export async function prepareState(configuration: Configuration, addresses: Addresses): Promise<void> {
+  const client = lazyTemporal(configuration, addresses);
+  const records = await openRecords(configuration);
+  try {
+    await Promise.all([
+      ensureSearchAttributes(client),
+      applyDeclaredRules(configuration, records),
+      makeMissingKeys(configuration, records),
+      makeFirstToken(configuration, records),
+    ]);
+  } finally {
+    await records.close();
+    await client.connection.close();
+  }
+}
+
+async function applyDeclaredRules(configuration: Configuration, records: Records): Promise<void> {
+  await records.rules.applyDeclared(
+    Object.entries(configuration.mail.domains).map(([domain, { rules }]) => ({
+      domain,
+      rules: rules.map(({ address, forward }) => ({
+        localPart: address,
+        action: (forward ? { type: 'forward', destinations: forward } : { type: 'drop' }) satisfies RuleAction,
+      })),
+    })),
+  );
+}
+
+async function makeMissingKeys(configuration: Configuration, records: Records): Promise<void> {
+  const keys = await openKeys(records, configuration);
+  const have = new Set((await keys.list()).map(({ domain }) => domain));
+  for (const domain of Object.keys(configuration.mail.domains)) if (!have.has(domain)) await keys.create(domain);
+}
+
+/** Someone who removed every token, and the file, gets a new first one: otherwise the API is shut for good. */
+async function makeFirstToken(configuration: Configuration, records: Records): Promise<void> {
+  if ((await records.tokens.list()).length > 0) return;
+  const { token } = await records.tokens.create('first', ['*']);
+  const file = join(configuration.state, TOKEN_FILE);
+  // The mode of writeFile is for new files only.
+  writeFileSync(file, `${token}\n`, { mode: 0o600, flag: existsSync(file) ? 'r+' : 'wx' });
+}

@@ -1,0 +1,86 @@
+/** The one short table that `up` ends with: what runs, where, and how to try it now. */
+import { existsSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import type { Endpoint } from '../../stores/configuration/addresses.ts';
+import type { Configuration } from '../../stores/configuration/schema.ts';
+import { elapsedText } from '../progress.mjs';
+import type { Installation } from './installation.ts';
+import { TOKEN_FILE } from './prepare.ts';
+
+const NAME_WIDTH = 11;
+const WIDTH = 74;
+/** More names than fit a line are counted. */
+const DOMAINS_SHOWN = 2;
+
+/**
+ * @param tookMs time from the command to here
+ * @param bold makes a text bold where the terminal can
+ */
+export function runningTable(installation: Installation, tookMs: number, bold: (text: string) => string): string {
+  const { addresses, configuration, temporalVersion } = installation;
+  const api = configuration.http.publicUrl ?? url(addresses.http);
+  const token = relative(process.cwd(), join(configuration.state, TOKEN_FILE));
+  const rows: [string, string, string][] = [
+    [
+      'runs',
+      addresses.temporalUi ?? addresses.temporal,
+      temporalVersion ? `Temporal ${temporalVersion}` : `Temporal at ${addresses.temporal}`,
+    ],
+    ['mail', `${addresses.smtp.host}:${addresses.smtp.port}`, domainsText(configuration)],
+    ...(addresses.inbox
+      ? [['inbox', `${api}/inbox`, 'what the local inbox received'] as [string, string, string]]
+      : []),
+    ['api', api, `docs at /docs, token in ${token}`],
+  ];
+  const width = Math.max(...rows.map(([, address]) => address.length)) + 2;
+  const title = 'Switchyard is running';
+  const started = `started in ${elapsedText(tookMs)}`;
+  return [
+    '',
+    `  ${bold(title)}${started.padStart(WIDTH - title.length)}`,
+    '',
+    ...rows.map(([name, address, note]) => `  ${name.padEnd(NAME_WIDTH)}${address.padEnd(width)}${note}`.trimEnd()),
+    ...installation.moved.map((sentence) => `  ${sentence}`),
+    '',
+    ...tryIt(configuration, addresses.smtp, bold),
+    `  ${'Stop:'.padEnd(NAME_WIDTH)}Ctrl-C`,
+    '',
+  ].join('\n');
+}
+
+/** `demo.test -> you@inbox.test`, or the names alone where there are many rules. */
+function domainsText(configuration: Configuration): string {
+  const domains = Object.entries(configuration.mail.domains);
+  if (domains.length === 0) return 'no domain yet: see switchyard.yaml';
+  const [[domain, { rules }] = ['', { rules: [] }]] = domains;
+  const destinations = rules.flatMap((rule) => rule.forward ?? []);
+  if (domains.length === 1 && destinations.length === 1) return `${domain} -> ${destinations[0]}`;
+  const names = domains.slice(0, DOMAINS_SHOWN).map(([name]) => name);
+  return domains.length > DOMAINS_SHOWN
+    ? `${names.join(', ')} and ${domains.length - DOMAINS_SHOWN} more`
+    : names.join(', ');
+}
+
+const DEMO_DOMAIN = 'demo.test';
+
+/** The demo domain's sender is one that SPF allows from this machine. */
+function tryIt(configuration: Configuration, smtp: Endpoint, bold: (text: string) => string): string[] {
+  const command = isCheckout() ? 'npx switchyard' : 'switchyard';
+  if (!(DEMO_DOMAIN in configuration.mail.domains))
+    return [`  ${'Try it:'.padEnd(NAME_WIDTH)}${bold(`${command} doctor`)}`];
+  const recipient = `hello@${DEMO_DOMAIN}`;
+  const message = `From: you@sender.test\\r\\nTo: ${recipient}\\r\\nSubject: Hello\\r\\n\\r\\nHello\\r\\n`;
+  return [
+    `  ${'Try it:'.padEnd(NAME_WIDTH)}${bold(`${command} send-test`)}`,
+    `  ${'or:'.padEnd(NAME_WIDTH)}printf '${message}' |`,
+    `  ${''.padEnd(NAME_WIDTH)}  curl smtp://${smtp.host}:${smtp.port} --mail-from you@sender.test --mail-rcpt ${recipient} -T -`,
+  ];
+}
+
+function isCheckout(): boolean {
+  return existsSync(join(dirname(dirname(import.meta.dirname)), 'package-lock.json'));
+}
+
+function url({ host, port }: Endpoint): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
