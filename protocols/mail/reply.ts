@@ -96,7 +96,6 @@ export function enhancedFor(code: number): string {
 
 /** Control characters would end our own reply line or a header field. */
 function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
 }
 
