@@ -39,6 +39,8 @@ export const PLAIN_DOMAIN = 'plain.test';
 export const BANK_DOMAIN = 'bank.test';
 /** Passes SPF for itself and writes another's name in From. */
 export const FORGER_DOMAIN = 'forger.test';
+/** Signs, asks for nothing, and writes to a mailing list. */
+export const AUTHOR_DOMAIN = 'author.test';
 /** A mailing list that changes messages, and a relay behind it; both seal with ARC. */
 export const LIST_DOMAIN = 'list.test';
 export const RELAY_DOMAIN = 'relay.test';
@@ -51,16 +53,17 @@ const RSA_BITS = 2_048;
 
 export interface World {
   zones: Zones;
-  senders: Record<'signed' | 'plain' | 'forger' | 'relay' | 'international' | 'mailbox', Sender>;
-  keys: Record<'signed' | 'list' | 'relay' | 'international', DemoKey>;
+  senders: Record<'signed' | 'plain' | 'author' | 'forger' | 'relay' | 'international' | 'mailbox', Sender>;
+  keys: Record<'signed' | 'author' | 'list' | 'relay' | 'international', DemoKey>;
 }
 
 /** Makes keys and zones. Nothing is started. */
 export async function createWorld(): Promise<World> {
-  const [signed, plain, forger, relay, international, mailbox] = await sourceAddresses(6);
+  const [signed, plain, author, forger, relay, international, mailbox] = await sourceAddresses();
   const senders = {
     signed: { address: signed, helo: `mail.${SIGNED_DOMAIN}` },
     plain: { address: plain, helo: `mail.${PLAIN_DOMAIN}` },
+    author: { address: author, helo: `mail.${AUTHOR_DOMAIN}` },
     forger: { address: forger, helo: `mail.${FORGER_DOMAIN}` },
     relay: { address: relay, helo: `mail.${RELAY_DOMAIN}` },
     international: { address: international, helo: `mail.${domainToASCII(INTERNATIONAL_DOMAIN)}` },
@@ -68,6 +71,7 @@ export async function createWorld(): Promise<World> {
   };
   const keys = {
     signed: createKey(SIGNED_DOMAIN),
+    author: createKey(AUTHOR_DOMAIN),
     list: createKey(LIST_DOMAIN),
     relay: createKey(RELAY_DOMAIN),
     international: createKey(domainToASCII(INTERNATIONAL_DOMAIN)),
@@ -89,6 +93,8 @@ export async function createWorld(): Promise<World> {
     // RFC 5737: an address that nobody here sends from.
     [BANK_DOMAIN]: ['TXT v=spf1 ip4:192.0.2.1 -all'],
     [`_dmarc.${BANK_DOMAIN}`]: ['TXT v=DMARC1; p=reject'],
+    [AUTHOR_DOMAIN]: [spf(author)],
+    [`_dmarc.${AUTHOR_DOMAIN}`]: ['TXT v=DMARC1; p=none'],
     [FORGER_DOMAIN]: [spf(forger)],
     [LIST_DOMAIN]: [`MX 10 mx.${LIST_DOMAIN}`, spf(relay)],
     [`mx.${LIST_DOMAIN}`]: [`A ${LOOPBACK}`],
@@ -106,11 +112,12 @@ const LOOPBACK = '127.0.0.1';
 const FIRST_SOURCE = 11;
 
 /** An address for each sender. Linux takes all of 127/8; elsewhere there may be one, and the senders share it. */
-async function sourceAddresses(count: 6): Promise<[string, string, string, string, string, string]>;
-async function sourceAddresses(count: number): Promise<string[]> {
-  const wanted = Array.from({ length: count }, (_, index) => `127.0.0.${FIRST_SOURCE + index}`);
-  const usable = await Promise.all(wanted.map(canBind));
-  return wanted.map((address, index) => (usable[index] ? address : LOOPBACK));
+async function sourceAddresses() {
+  const source = async (index: number) => {
+    const address = `127.0.0.${FIRST_SOURCE + index}`;
+    return (await canBind(address)) ? address : LOOPBACK;
+  };
+  return Promise.all([source(0), source(1), source(2), source(3), source(4), source(5), source(6)]);
 }
 
 async function canBind(address: string): Promise<boolean> {
