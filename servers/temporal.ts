@@ -1,6 +1,6 @@
 /** One connection to the Temporal server, and the search attributes that runs carry. */
 import { Client, Connection } from '@temporalio/client';
-import { temporal } from '@temporalio/proto';
+import proto from '@temporalio/proto';
 import type { Configuration } from '../stores/configuration/schema.ts';
 import type { Addresses } from '../stores/configuration/addresses.ts';
 import { SEARCH_ATTRIBUTES } from '../workflows/contract.ts';
@@ -11,7 +11,7 @@ export function lazyTemporal(configuration: Configuration, addresses: Addresses)
   return new Client({ connection, namespace: configuration.temporal.namespace });
 }
 
-const { IndexedValueType } = temporal.api.enums.v1;
+const { IndexedValueType } = proto.temporal.api.enums.v1;
 
 /** Registers the house's search attributes where they are missing; the server keeps them. */
 export async function ensureSearchAttributes(client: Client): Promise<void> {
