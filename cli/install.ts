@@ -25,6 +25,7 @@ export async function installPackages(root: string): Promise<void> {
     .digest('hex');
   const mark = join(root, 'node_modules', MARK);
   const isInstalled = () => existsSync(mark) && readFileSync(mark, 'utf8').trim() === wanted;
+  if (!isInstalled() && isInstalledByHand(root)) writeFileSync(mark, `${wanted}\n`);
   if (!isInstalled()) {
     const locks = join(cacheFolder(), 'locks');
     mkdirSync(locks, { recursive: true });
@@ -38,6 +39,30 @@ export async function installPackages(root: string): Promise<void> {
     }
   }
   linkCommand(root);
+}
+
+/** The part of a lock file that is read here. */
+interface LockFile {
+  packages: Record<string, { version?: string; integrity?: string; optional?: boolean }>;
+}
+
+/**
+ * Whether someone's own `npm install` or `npm ci` has done it. npm writes down what it installed, as its last act;
+ * packages for other platforms are in the lock file only.
+ */
+function isInstalledByHand(root: string): boolean {
+  const note = join(root, 'node_modules', '.package-lock.json');
+  if (!existsSync(note)) return false;
+  const installed = (JSON.parse(readFileSync(note, 'utf8')) as LockFile).packages;
+  const { '': _root, ...wanted } = (JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as LockFile)
+    .packages;
+  return (
+    Object.keys(installed).every((path) => path in wanted) &&
+    Object.entries(wanted).every(([path, { version, integrity, optional }]) => {
+      const one = installed[path];
+      return one ? one.version === version && one.integrity === integrity : optional === true;
+    })
+  );
 }
 
 async function install(root: string, mark: string, wanted: string): Promise<void> {

@@ -40,7 +40,7 @@ export function runNpm({ npm, args, cwd, onLine }) {
     const read = (line) => {
       if (!line.trim()) return;
       lastLine = line;
-      if (/^npm (error|ERR!)/.test(line) && !/A complete log|errno|^npm (error|ERR!)\s*$/.test(line))
+      if (/^npm (error|ERR!)/.test(line) && !/A complete log|errno|(error|ERR!) code |^npm (error|ERR!)\s*$/.test(line))
         errorLine ||= line.replace(/^npm (error|ERR!)\s*/, '');
       onLine?.(line);
     };
