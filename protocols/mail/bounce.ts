@@ -41,7 +41,7 @@ export interface BounceFacts {
   reason?: string;
 }
 
-/** The report as a message: CRLF line ends, lines of at most 998 octets; 8-bit only when an address or the returned header is. */
+/** The report as a message: CRLF line ends, lines of at most 998 octets; 8-bit only when the sender's address is. */
 export function buildBounce(facts: BounceFacts): Buffer {
   const header = returnedHeader(facts.originalHeader);
   const utf8Addresses =
@@ -66,13 +66,16 @@ export function buildBounce(facts: BounceFacts): Buffer {
     `Content-Type: multipart/report; report-type=${utf8Addresses ? 'global-delivery-status' : 'delivery-status'};\r\n boundary="${boundary}"\r\n`,
   ].join('');
 
+  // RFC 6533, 8: encoded where it goes through plain SMTP. Only a sender in UTF-8 needs SMTPUTF8 anyway, so that a
+  // report about an 8-bit subject still reaches a server without it.
+  const wide = NON_ASCII.test(facts.sender) ? '8bit' : 'quoted-printable';
   const parts = [
-    part('text/plain; charset=utf-8', 'quoted-printable', quotedPrintable(explanation(facts)), 'Notification'),
+    part('text/plain; charset=utf-8', 'quoted-printable', Buffer.from(explanation(facts)), 'Notification'),
     utf8Addresses
-      ? part('message/global-delivery-status', '8bit', status(facts, true), 'Delivery report')
-      : part('message/delivery-status', '7bit', status(facts, false), 'Delivery report'),
+      ? part('message/global-delivery-status', wide, Buffer.from(status(facts, true)), 'Delivery report')
+      : part('message/delivery-status', '7bit', Buffer.from(status(facts, false)), 'Delivery report'),
     utf8Header
-      ? part('message/global-headers', '8bit', header, 'Header of the message')
+      ? part('message/global-headers', wide, header, 'Header of the message')
       : part('text/rfc822-headers', '7bit', header, 'Header of the message'),
   ];
   return Buffer.concat([
@@ -82,7 +85,6 @@ export function buildBounce(facts: BounceFacts): Buffer {
   ]);
 }
 
-// eslint-disable-next-line no-control-regex
 const NON_ASCII = /[^\u0000-\u007f]/;
 const MAX_ADDRESS = 320;
 const MAX_TEXT = 500;
@@ -95,12 +97,12 @@ function boundaryOf(facts: BounceFacts): string {
   return `report_${createHash('sha256').update(everything).update(facts.originalHeader).digest('hex').slice(0, 40)}`;
 }
 
-function part(type: string, encoding: string, body: string | Buffer, description: string): Buffer {
+function part(type: string, encoding: '7bit' | '8bit' | 'quoted-printable', body: Buffer, description: string): Buffer {
   return Buffer.concat([
     Buffer.from(
       `Content-Description: ${description}\r\nContent-Type: ${type}\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n`,
     ),
-    typeof body === 'string' ? Buffer.from(body) : body,
+    encoding === 'quoted-printable' ? Buffer.from(quotedPrintable(body)) : body,
   ]);
 }
 
@@ -129,7 +131,7 @@ function explanation(facts: BounceFacts): string {
   if (failed.length > 0)
     lines.push('', 'If the address is right, show the reason above to the people who run the receiving mail system.');
   lines.push('', `This report was written by the mail system at ${safeText(facts.reportingMta, MAX_ADDRESS)}.`);
-  return `${lines.join('\n')}\n`;
+  return `${lines.join('\n')}\n`.replaceAll('\n', '\r\n');
 }
 
 /** RFC 3464, 2: a block about the message, then a block for each recipient. */
@@ -170,7 +172,6 @@ function typedAddress(address: string): string {
 /** message/delivery-status is 7-bit; a server's text in another script is readable in the first part. */
 function diagnosticText(text: string, utf8: boolean): string {
   const safe = safeText(text, MAX_DIAGNOSTIC);
-  // eslint-disable-next-line no-control-regex
   return utf8 ? safe : safe.replace(/[^\u0000-\u007f]/gu, '?');
 }
 
@@ -196,15 +197,16 @@ function inReplyTo(header: Buffer): string {
   return id ? foldField('In-Reply-To', id) + foldField('References', id) : '';
 }
 
-/** RFC 2045, 6.7: lines of at most 76 characters. */
-function quotedPrintable(text: string): string {
+/** RFC 2045, 6.7: lines of at most 76 characters; the line ends of `text` are CRLF. */
+function quotedPrintable(text: Buffer): string {
   return text
-    .split('\n')
+    .toString('latin1')
+    .split('\r\n')
     .map((line) => {
-      const units = [...Buffer.from(line)].map((byte, index, all) => {
-        const plain = (byte > 0x20 && byte < 0x7f && byte !== 0x3d) || (byte === 0x20 && index < all.length - 1);
-        return plain ? String.fromCharCode(byte) : `=${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-      });
+      const units =
+        line
+          .replace(/[^ -<>-~]| $/g, (char) => `=${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`)
+          .match(/=..|./g) ?? [];
       const lines = [''];
       for (const unit of units) {
         if (lines.at(-1)!.length + unit.length > 75) {

@@ -80,16 +80,17 @@ const ENHANCED_FOR: Record<number, string> = {
   521: '5.3.2',
   530: '5.7.0',
   535: '5.7.8',
-  550: '5.1.1',
   551: '5.1.6',
   552: '5.2.2',
   553: '5.1.3',
-  554: '5.0.0',
   555: '5.5.4',
   556: '5.1.10',
 };
 
-/** The enhanced code for a reply that came without one: the most common meaning, else `X.0.0` (other, undefined). */
+/**
+ * The enhanced code for a reply that came without one: its meaning where the basic code has one, else `X.0.0`
+ * (other, undefined). So for 550 and 554, which stand for every kind of refusal.
+ */
 export function enhancedFor(code: number): string {
   return ENHANCED_FOR[code] ?? `${Math.floor(code / 100)}.0.0`;
 }
