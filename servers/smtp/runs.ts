@@ -51,13 +51,11 @@ export async function askRun(
   // Left alone, a failed start would surface as an unhandled rejection beside the one that is thrown.
   startWorkflowOperation.workflowHandle().catch(() => undefined);
   return client.withDeadline(Date.now() + input.policy.sessionWait + RUN_GRACE, () =>
-    client.workflow.executeUpdateWithStart<typeof routeMailType, FirstAnswer, []>(FIRST_ANSWER, {
+    client.workflow.executeUpdateWithStart<(input: RouteMailInput) => Promise<unknown>, FirstAnswer, []>(FIRST_ANSWER, {
       startWorkflowOperation,
     }),
   );
 }
-
-declare const routeMailType: (input: RouteMailInput) => Promise<unknown>;
 
 /**
  * Tells a run that waits what became of its refusal.

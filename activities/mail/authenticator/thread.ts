@@ -53,11 +53,13 @@ export async function sign(request: SignRequest): Promise<Answer<Signed>> {
 }
 
 async function dkim(composition: Composition, key: NonNullable<SignRequest['dkim']>): Promise<string> {
+  const signature = { signingDomain: key.domain, selector: key.selector, privateKey: key.privateKey };
+  // Its types ask for the fields beside signatureData; it signs from signatureData alone.
   const signed = await mailauth.dkimSign(await openComposed(blobs, composition), {
+    ...signature,
+    signatureData: [signature],
     canonicalization: 'relaxed/relaxed',
-    signingDomain: key.domain,
-    selector: key.selector,
-    privateKey: key.privateKey,
+    strict: true,
   });
   // mailauth returns signing errors instead of throwing them: unchecked, unsigned mail would go out.
   const problem = signed.errors?.[0];

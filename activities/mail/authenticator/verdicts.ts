@@ -110,7 +110,6 @@ function readResults({ arc, headers }: AuthenticateResult, dmarc: DmarcVerdict, 
 /** A header field as people read it: unfolded, decoded, without control characters, cut. */
 function shown(line: string): string {
   const body = line.slice(line.indexOf(':') + 1).replace(/\r?\n[ \t]+/g, ' ');
-  // eslint-disable-next-line no-control-regex
   return decodeWords(body)
     .replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
     .trim()
