@@ -12,6 +12,7 @@ const HELP = `switchyard up [options]
 
   --config FILE   another configuration file
   --json          print what runs as JSON, once it runs
+  --any-port      any free ports instead of the usual ones
   --demo          run the demo instead: real mail, checked, then the end
   --no-editor     without the n8n editor
 `;
@@ -30,6 +31,7 @@ export async function run(args: string[]): Promise<number> {
     options: {
       config: { type: 'string' },
       json: { type: 'boolean', default: false },
+      'any-port': { type: 'boolean', default: false },
       'no-editor': { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },

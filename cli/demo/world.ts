@@ -39,6 +39,8 @@ export const PLAIN_DOMAIN = 'plain.test';
 export const BANK_DOMAIN = 'bank.test';
 /** Passes SPF for itself and writes another's name in From. */
 export const FORGER_DOMAIN = 'forger.test';
+/** Sends from elsewhere, has no key and no DMARC policy: nothing of it passes here. */
+export const NOBODY_DOMAIN = 'nobody.test';
 /** Signs, asks for nothing, and writes to a mailing list. */
 export const AUTHOR_DOMAIN = 'author.test';
 /** A mailing list that changes messages, and a relay behind it; both seal with ARC. */
@@ -54,7 +56,7 @@ const RSA_BITS = 2_048;
 export interface World {
   zones: Zones;
   senders: Record<'signed' | 'plain' | 'author' | 'forger' | 'relay' | 'international' | 'mailbox', Sender>;
-  keys: Record<'signed' | 'author' | 'list' | 'relay' | 'international', DemoKey>;
+  keys: Record<'signed' | 'author' | 'list' | 'relay' | 'international' | 'mailbox', DemoKey>;
 }
 
 /** Makes keys and zones. Nothing is started. */
@@ -75,6 +77,7 @@ export async function createWorld(): Promise<World> {
     list: createKey(LIST_DOMAIN),
     relay: createKey(RELAY_DOMAIN),
     international: createKey(domainToASCII(INTERNATIONAL_DOMAIN)),
+    mailbox: createKey(MAILBOX_DOMAIN),
   };
   const spf = (address: string) => `TXT v=spf1 ip4:${address} -all`;
   const zones: Zones = {
@@ -93,6 +96,7 @@ export async function createWorld(): Promise<World> {
     // RFC 5737: an address that nobody here sends from.
     [BANK_DOMAIN]: ['TXT v=spf1 ip4:192.0.2.1 -all'],
     [`_dmarc.${BANK_DOMAIN}`]: ['TXT v=DMARC1; p=reject'],
+    [NOBODY_DOMAIN]: ['TXT v=spf1 ip4:192.0.2.1 -all'],
     [AUTHOR_DOMAIN]: [spf(author)],
     [`_dmarc.${AUTHOR_DOMAIN}`]: ['TXT v=DMARC1; p=none'],
     [FORGER_DOMAIN]: [spf(forger)],
