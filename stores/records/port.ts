@@ -203,6 +203,8 @@ export interface InboxRecords {
   add(message: Omit<InboxMessage, 'id'>): Promise<InboxMessage>;
   get(id: string): Promise<InboxMessage | undefined>;
   list(options: { before?: string; limit?: number; recipient?: string }): Promise<InboxMessage[]>;
+  /** Keeps the newest so many and removes the rest, oldest first, at most 1,000 at once. Returns what was removed. */
+  trim(keep: number): Promise<InboxMessage[]>;
 }
 
 /** Key material, already encrypted by the key store. */

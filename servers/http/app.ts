@@ -1,0 +1,107 @@
+/** The HTTP application: API, health, pages. One table of routes, one place for errors, one for headers. */
+import { randomUUID } from 'node:crypto';
+import { Hono, type MiddlewareHandler } from 'hono';
+import { PermanentError } from '../../protocols/errors.ts';
+import { authenticate } from './authentication.ts';
+import type { HttpContext, HttpEnv } from './context.ts';
+import { mountHealth } from './health.ts';
+import { createOpenApi, type OpenApi } from './openapi.ts';
+import { mountPages } from './pages/pages.ts';
+import { showProblem } from './pages/error.ts';
+import { problemOf } from './problem.ts';
+import { mount, type Route } from './route.ts';
+import { accessRoutes } from './routes/access.ts';
+import { blobRoutes } from './routes/blobs.ts';
+import { mailRoutes } from './routes/mail.ts';
+import { runRoutes } from './routes/runs.ts';
+import { stepRoutes } from './routes/steps.ts';
+
+/** Nothing from another host, nothing inline, no frames (CSP Level 3). */
+const CONTENT_SECURITY_POLICY =
+  "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const SECURITY_HEADERS: Record<string, string> = {
+  'content-security-policy': CONTENT_SECURITY_POLICY,
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  'cross-origin-opener-policy': 'same-origin',
+};
+
+export function createApp(context: HttpContext): Hono<HttpEnv> {
+  const routes: Route[] = [...accessRoutes, ...stepRoutes(context.steps), ...blobRoutes, ...runRoutes, ...mailRoutes];
+  const app = new Hono<HttpEnv>();
+  app.use(observe(context));
+  mountHealth(app, context);
+  for (const route of routes) mount(app, context, route);
+  app.post('/v1/steps/:name', async (http) => {
+    await authenticate(context, http.req.header('authorization'));
+    throw new PermanentError({
+      code: 'step.unknown',
+      message: `There is no step ${JSON.stringify(http.req.param('name'))}.`,
+      fix: 'GET /v1/steps lists the steps.',
+    });
+  });
+  const documents = new Map<string, OpenApi>();
+  const document = (url: string): OpenApi => {
+    const known = documents.get(url) ?? createOpenApi({ routes, steps: context.steps, version: context.version, url });
+    if (documents.size === 0) documents.set(url, known);
+    return known;
+  };
+  app.get('/openapi.json', (http) => http.json(document(publicUrl(context))));
+  mountPages(app, context, () => document(publicUrl(context)));
+
+  app.notFound(() => {
+    throw new PermanentError({
+      code: 'page.missing',
+      message: 'There is nothing at this address.',
+      fix: 'The API is described at /docs.',
+    });
+  });
+  app.onError((thrown, http) => {
+    const { problem, headers } = problemOf(thrown, http.get('requestId'), context.log);
+    const wantsPage = !http.req.path.startsWith('/v1/') && (http.req.header('accept') ?? '').includes('text/html');
+    if (wantsPage) return showProblem(http, problem);
+    return http.body(JSON.stringify(problem), problem.status as 400, headers);
+  });
+  return app;
+}
+
+/** Where others reach this server. */
+export function publicUrl({ configuration, addresses }: Pick<HttpContext, 'configuration' | 'addresses'>): string {
+  const { host, port } = addresses.http;
+  return (configuration.http.publicUrl ?? `http://${host.includes(':') ? `[${host}]` : host}:${port}`).replace(
+    /\/$/,
+    '',
+  );
+}
+
+/** An id for every request, its time by route, and the headers that every answer carries. */
+function observe(context: HttpContext): MiddlewareHandler<HttpEnv> {
+  return async (http, next) => {
+    const started = process.hrtime.bigint();
+    http.set('requestId', randomUUID());
+    http.set('token', null);
+    await next();
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) http.res.headers.set(name, value);
+    http.res.headers.set('x-request-id', http.get('requestId'));
+    const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+    context.metrics.observe(
+      http.req.method,
+      http.get('route') ?? (http.res.status === 404 ? 'unknown' : http.req.routePath),
+      http.res.status,
+      seconds,
+    );
+    context.log.debug(
+      {
+        requestId: http.get('requestId'),
+        method: http.req.method,
+        path: http.req.path,
+        status: http.res.status,
+        seconds,
+        token: http.get('token')?.name,
+      },
+      'request',
+    );
+  };
+}

@@ -1,0 +1,130 @@
+/** One message for one recipient: envelope, verdicts, deliveries, the run. */
+import { html } from 'hono/html';
+import type { Delivery, MailActivity } from '../../../stores/records/port.ts';
+import { PermanentError } from '../../../protocols/errors.ts';
+import { runUrl } from '../../temporal.ts';
+import type { HttpContext } from '../context.ts';
+import { empty, head, page, panel, type Html } from './layout.ts';
+import { verdictsTable } from './verdicts.ts';
+import {
+  bytes,
+  moment,
+  number,
+  OUTCOME_WORDS,
+  outcomeTag,
+  plural,
+  reason,
+  senderName,
+  tag,
+  type Tone,
+} from './words.ts';
+
+export async function messagePage(context: HttpContext, id: string): Promise<Html> {
+  const { records } = context.dependencies;
+  const record = await records.activity.get(id);
+  if (!record)
+    throw new PermanentError({
+      code: 'activity.missing',
+      message: 'There is no message with this id.',
+      fix: 'Records are kept for a month. The list is at /mail.',
+    });
+  const deliveries = await records.deliveries.list(record.id);
+  const run = record.workflowId
+    ? runUrl(context.addresses, context.configuration.temporal.namespace, record.workflowId)
+    : null;
+  const { meaning } = OUTCOME_WORDS[record.outcome];
+  const aside = run ? html`<a class="button" href="${run}">Open the run in Temporal</a>` : '';
+  const body = html`${head(record.subject || '(no subject)', html`${outcomeTag(record.outcome)} ${meaning} Received ${moment(record.receivedAt, 'full')}.`, aside)}
+  ${
+    record.errorCode || record.reply
+      ? panel(
+          record.outcome === 'delivered' ? 'Last reply' : 'Why',
+          html`<div class="body">
+            <p>${reason(record) || record.errorText}</p>
+            ${record.errorText && record.errorText !== reason(record) ? html`<p>${record.errorText}</p>` : ''}${record.errorCode ? html`<p class="quiet">Code <code>${record.errorCode}</code></p>` : ''}
+          </div>`,
+        )
+      : ''
+  }
+  ${panel('Deliveries', deliveries.length > 0 ? deliveriesTable(deliveries) : noDelivery(record), deliveries.length > 0 ? `${plural(record.attempts, 'attempt')}${record.resent ? ', sent again after an unknown outcome' : ''}` : '')}
+  ${panel('Verified', record.authentication ? verdictsTable(record.authentication) : html`<div class="body empty"><p>It was refused before its content was verified.</p></div>`)}
+  ${panel('Envelope', html`<div class="body">${envelope(record)}</div>`)}`;
+  return page({ title: record.subject || 'Message', body, current: 'mail', runs: context.addresses.temporalUi });
+}
+
+function noDelivery(record: MailActivity): Html {
+  if (record.outcome === 'accepted')
+    return empty('The first attempt appears here as soon as the run has begun it.', 'switchyard worker');
+  return html`<div class="body empty">
+    <p>Nothing was to be delivered: ${OUTCOME_WORDS[record.outcome].meaning.toLowerCase()}</p>
+  </div>`;
+}
+
+const STATES: Record<Delivery['state'], { tone: Tone; word: string }> = {
+  pending: { tone: 'warn', word: 'to do' },
+  committing: { tone: 'warn', word: 'being sent' },
+  delivered: { tone: 'pass', word: 'delivered' },
+  deferred: { tone: 'warn', word: 'deferred' },
+  refused: { tone: 'fail', word: 'refused' },
+};
+
+function deliveriesTable(deliveries: Delivery[]): Html {
+  return html`<table class="cards">
+    <thead>
+      <tr>
+        <th>Destination</th>
+        <th>Host and reply</th>
+        <th class="n">Attempts</th>
+        <th>Last change</th>
+        <th>State</th>
+      </tr>
+    </thead>
+    <tbody>
+      ${deliveries.map(
+        (one) =>
+          html`<tr>
+            <td class="first">${one.destination}</td>
+            <td class="wide">
+              ${one.host ?? 'no host reached'}${one.reply ? html`<br /><span class="quiet">${reason({ reply: one.reply, errorText: null })}</span>` : ''}
+            </td>
+            <td class="n">${number(one.attempts)}${one.resent ? html`<br /><span class="quiet">resent</span>` : ''}</td>
+            <td class="quiet when wide">${moment(one.updatedAt)}</td>
+            <td class="state">${tag(STATES[one.state].tone, STATES[one.state].word)}</td>
+          </tr>`,
+      )}
+    </tbody>
+  </table>`;
+}
+
+function envelope(record: MailActivity): Html {
+  const facts: [string, string | Html][] = [
+    ['Sender', html`<a href="/mail?sender=${encodeURIComponent(record.sender)}">${senderName(record.sender)}</a>`],
+    ['Recipient', html`<a href="/mail?recipient=${encodeURIComponent(record.recipient)}">${record.recipient}</a>`],
+    ['From', record.headerFrom ?? 'no From field read'],
+    ['Message-ID', html`<span class="mono">${record.headerMessageId ?? 'none'}</span>`],
+    ['Came from', html`<span class="mono">${record.sourceAddress}</span>, HELO ${record.helo}`],
+    ['TLS', record.tls ?? 'none, plain text'],
+    [
+      'What was to happen',
+      record.action === null
+        ? 'nothing, no rule was reached'
+        : record.action.type === 'drop'
+          ? 'drop'
+          : `forward to ${record.action.destinations.join(', ')}`,
+    ],
+    [
+      'Stored',
+      record.blob ? html`${bytes(record.blob.size)}, <span class="mono">${record.blob.key}</span>` : 'not stored',
+    ],
+    ['Transaction', html`<span class="mono">${record.messageId}</span>`],
+    ['Run', record.workflowId ? html`<span class="mono">${record.workflowId}</span>` : 'none was needed'],
+    ['Closed', record.closedAt ? moment(record.closedAt, 'full') : 'still open'],
+  ];
+  return html`<dl class="facts">
+    ${facts.map(
+      ([name, value]) =>
+        html`<dt>${name}</dt>
+          <dd>${value}</dd>`,
+    )}
+  </dl>`;
+}

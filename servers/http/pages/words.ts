@@ -1,0 +1,107 @@
+/** Numbers, times and states as people read them. */
+import { html } from 'hono/html';
+import type { MailActivity, Outcome } from '../../../stores/records/port.ts';
+import type { Html } from './layout.ts';
+
+/** Colour of a state; a word always stands beside it. */
+export type Tone = 'pass' | 'warn' | 'fail' | 'none';
+
+const WHOLE = new Intl.NumberFormat('en-GB');
+const PERCENT = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 1 });
+const TIME = new Intl.DateTimeFormat('en-GB', {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  timeZone: 'UTC',
+});
+const SHORT = new Intl.DateTimeFormat('en-GB', {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+  timeZone: 'UTC',
+});
+
+export const number = (value: number): string => WHOLE.format(value);
+export const plural = (count: number, one: string, many = `${one}s`): string =>
+  `${number(count)} ${count === 1 ? one : many}`;
+
+/** `97.8 %`, or a dash of words when there is nothing to divide by. */
+export function share(part: number, whole: number): string {
+  return whole === 0 ? 'none yet' : `${PERCENT.format((100 * part) / whole)} %`;
+}
+
+/** `4.2 KB`; units of 1,000 as disks and networks count. */
+export function bytes(size: number): string {
+  if (size < 1_000) return plural(size, 'byte');
+  const power = Math.min(Math.floor(Math.log10(size) / 3), 3);
+  return `${PERCENT.format(size / 1_000 ** power)} ${['', 'KB', 'MB', 'GB'][power]}`;
+}
+
+/** `2 h ago`. */
+export function ago(time: string, now = Date.now()): string {
+  const seconds = Math.max(0, (now - Date.parse(time)) / 1_000);
+  if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ago`;
+  return `${plural(Math.floor(seconds / 86_400), 'day')} ago`;
+}
+
+/** A time in UTC, which the script turns into the reader's zone. */
+export function moment(time: string, format: 'full' | 'short' = 'short'): Html {
+  const text = (format === 'full' ? TIME : SHORT).format(new Date(time));
+  return html`<time datetime="${time}" data-format="${format}">${text} UTC</time>`;
+}
+
+export interface OutcomeWords {
+  tone: Tone;
+  word: string;
+  /** What it means for the message. */
+  meaning: string;
+}
+
+export const OUTCOME_WORDS: Record<Outcome, OutcomeWords> = {
+  accepted: { tone: 'warn', word: 'on its way', meaning: 'Accepted; its run is still delivering it.' },
+  delivered: { tone: 'pass', word: 'delivered', meaning: 'Every destination took it.' },
+  dropped: { tone: 'none', word: 'dropped', meaning: 'A rule says to drop it.' },
+  rejected: { tone: 'none', word: 'turned away', meaning: 'Refused here, in the session, by policy.' },
+  refused: {
+    tone: 'fail',
+    word: 'refused',
+    meaning: 'The destination refused it; the sender was told in the session.',
+  },
+  bounced: { tone: 'fail', word: 'bounced', meaning: 'It could not be delivered; the sender got a bounce.' },
+  failed: { tone: 'fail', word: 'failed', meaning: 'It could not be delivered and no bounce was owed or possible.' },
+};
+
+export function tag(tone: Tone, word: string): Html {
+  return html`<span class="tag ${tone}">${word}</span>`;
+}
+
+export function outcomeTag(outcome: Outcome): Html {
+  const { tone, word } = OUTCOME_WORDS[outcome];
+  return tag(tone, word);
+}
+
+/** Tone of an SPF, DKIM, DMARC or ARC result. */
+export function verdictTone(result: string): Tone {
+  if (result === 'pass') return 'pass';
+  if (result === 'fail' || result === 'permerror') return 'fail';
+  if (result === 'none' || result === 'neutral') return 'none';
+  return 'warn';
+}
+
+export function verdictTag(method: string, result: string): Html {
+  return tag(verdictTone(result), `${method} ${result}`);
+}
+
+/** The null sender has a name that people know. */
+export const senderName = (sender: string): string => sender || '<> (null sender)';
+
+/** What went wrong with a message, or what the other side said. */
+export function reason({ reply, errorText }: Pick<MailActivity, 'reply' | 'errorText'>): string {
+  if (reply) return [reply.code, reply.enhanced, reply.text].filter(Boolean).join(' ');
+  return errorText ?? '';
+}
