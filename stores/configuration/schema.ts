@@ -79,8 +79,11 @@ const Mail = z.strictObject({
 const Outbound = z.strictObject({
   /** Host names or addresses that may be private or loopback. */
   allow: z.array(z.string()).default([]),
-  /** `domain: host:port` overrides MX: demos, smarthosts, networks where port 25 is closed. `*` is a smarthost for all. */
-  transport: z.record(z.string(), HostAndPort).default({}),
+  /**
+   * `domain: host:port` overrides MX: demos, smarthosts, networks where port 25 is closed. `*` is a smarthost for all;
+   * the word `inbox` is the local inbox, wherever it listens.
+   */
+  transport: z.record(z.string(), z.union([z.literal('inbox'), HostAndPort], 'write host:port, such as 127.0.0.1:2526, or inbox')).default({}),
   /** The port of MX hosts. */
   port: Port.default(25),
   /** Connections at once to one destination host, so that a slow one cannot take every slot. */

@@ -1,0 +1,116 @@
+/** One delivery attempt of a stored message as it is: no signature, no seal, no rewriting. `mail.relay` does all of these. */
+import { z } from 'zod';
+import { PermanentError, TemporaryError } from '../../protocols/errors.ts';
+import { needsUtf8, parseAddress } from '../../protocols/mail/address.ts';
+import { formatReply } from '../../protocols/mail/reply.ts';
+import { defineStep } from '../step.ts';
+import { BlobRef, SmtpReply } from '../schemas.ts';
+import type { TransmissionResult } from '../network/dialer.ts';
+
+export const deliver = defineStep({
+  name: 'mail.deliver',
+  summary: 'Deliver a stored message to one recipient: one attempt, as the message is.',
+  input: z.object({
+    message: BlobRef,
+    /** Envelope sender, '' for the null sender. */
+    sender: z.string().max(512),
+    recipient: z.string().min(3).max(512),
+    /** The header has UTF-8 in it (RFC 6532); an envelope that needs SMTPUTF8 is seen by itself. */
+    utf8: z.boolean().optional(),
+    /** The body has bytes over 127. Not given, it is taken to have them, which is always allowed to be said. */
+    eightBit: z.boolean().optional(),
+  }),
+  output: z.object({
+    host: z.string(),
+    reply: SmtpReply,
+    /** TLS version and cipher, null for plain text. */
+    tls: z.string().nullable(),
+  }),
+  needs: ['blobs', 'dialer'],
+  takes: 'delivery',
+  // A repeat after an unknown outcome delivers twice: the caller decides by the error.
+  repeat: 'needs-key',
+  scope: 'mail:write',
+  errors: [
+    'address.invalid',
+    'blob.missing',
+    'blob.unavailable',
+    'configuration.invalid',
+    'dns.unavailable',
+    'mail.aborted',
+    'mail.connection_failed',
+    'mail.connection_lost',
+    'mail.deferred',
+    'mail.destination_busy',
+    'mail.loop',
+    'mail.no_host',
+    'mail.null_mx',
+    'mail.outcome_unknown',
+    'mail.protocol_error',
+    'mail.refused',
+    'mail.reply_too_large',
+    'mail.timeout',
+    'mail.tls_failed',
+    'mail.too_large',
+    'mail.utf8_unsupported',
+    'mtasts.failed',
+    'network.address_refused',
+  ],
+  async run({ message, sender, recipient, utf8 = false, eightBit = true }, { blobs, dialer }, step) {
+    const { domain } = parseAddress(recipient);
+    const route = await dialer.route(domain, step.signal);
+    const result = await dialer.transmit(
+      {
+        route,
+        sender,
+        recipient,
+        open: () => blobs.read(message.key),
+        size: message.size,
+        utf8: utf8 || needsUtf8(sender) || needsUtf8(recipient),
+        eightBit,
+        beforeFinalDot: async (host) => step.report({ stage: 'final dot', host }),
+        onStage: (stage) => step.report({ stage }),
+      },
+      step.signal,
+    );
+    if (result.status === 'delivered') return { host: result.host, reply: result.reply, tls: result.tls };
+    throw asError(result, recipient);
+  },
+});
+
+function asError(
+  result: Exclude<TransmissionResult, { status: 'delivered' }>,
+  recipient: string,
+): TemporaryError | PermanentError {
+  const reply = 'reply' in result ? result.reply : null;
+  const details = {
+    host: result.host,
+    replyCode: reply?.code ?? null,
+    replyEnhanced: reply?.enhanced ?? null,
+    replyText: reply?.text ?? null,
+  };
+  const said = reply ? `${result.host ?? 'here'} answered ${formatReply(reply)}` : result.text;
+  switch (result.status) {
+    case 'refused':
+      return new PermanentError({
+        code: result.code,
+        message: `Mail for ${recipient} was refused: ${said}.`,
+        fix: 'The answer names the reason; the same message will be refused again.',
+        details,
+      });
+    case 'deferred':
+      return new TemporaryError({
+        code: result.code,
+        message: `Mail for ${recipient} could not be delivered now: ${said}.`,
+        fix: 'Try again later; if it lasts, the answer or the network names the reason.',
+        details,
+      });
+    case 'unknown':
+      return new TemporaryError({
+        code: result.code,
+        message: `Nobody knows whether mail for ${recipient} was delivered: ${said} (after the final dot to ${result.host}).`,
+        fix: 'Sending it again may deliver it twice; mail prefers that to never.',
+        details,
+      });
+  }
+}
