@@ -1,4 +1,7 @@
-/** One aligned table for the terminal, cut to its width; the same text without colours when it is no terminal. */
+/**
+ * One aligned table for the terminal: words before colours, colours only on a terminal that wants them (NO_COLOR,
+ * https://no-color.org), widths as a terminal shows them. What is wider than the terminal is cut, or becomes cards.
+ */
 
 /** Columns are two spaces apart. */
 const GAP = 2;
@@ -16,17 +19,14 @@ export interface Column {
   fixed?: true;
 }
 
+/** What a cell's colour says; the word beside it says it too. */
+export type State = 'pass' | 'warn' | 'fail' | 'none';
+export type Cell = string | { text: string; state: State };
+
 /** Widths that fit: while the row is too wide, the widest column that may give way does. */
-export function columnWidths(
-  columns: readonly Column[],
-  rows: readonly (readonly string[])[],
-  width: number,
-): number[] {
-  const widths = columns.map(({ title }, index) =>
-    Math.max(title.length, ...rows.map((row) => row[index]?.length ?? 0)),
-  );
-  const total = () => widths.reduce((sum, one) => sum + one, GAP * (widths.length - 1));
-  while (total() > width) {
+export function columnWidths(columns: readonly Column[], rows: readonly (readonly Cell[])[], width: number): number[] {
+  const widths = naturalWidths(columns, rows);
+  while (totalWidth(widths) > width) {
     const candidates = widths.map((one, index) => (columns[index]?.fixed ? 0 : one));
     const widest = Math.max(...candidates);
     if (widest <= NARROWEST) break;
@@ -35,24 +35,94 @@ export function columnWidths(
   return widths;
 }
 
+/** The title row and the rows, a line each. */
 export function formatTable(
   columns: readonly Column[],
-  rows: readonly (readonly string[])[],
+  rows: readonly (readonly Cell[])[],
   width: number = terminalWidth(),
 ): string {
   const widths = columnWidths(columns, rows, width);
   return [columns.map(({ title }) => title), ...rows].map((row) => formatRow(columns, row, widths)).join('');
 }
 
-export function formatRow(columns: readonly Column[], row: readonly string[], widths: readonly number[]): string {
+export function formatRow(columns: readonly Column[], row: readonly Cell[], widths: readonly number[]): string {
   const cells = columns.map(({ align }, index) => {
-    const cell = cut(plain(row[index] ?? ''), widths[index] ?? 0);
-    return align === 'right' ? cell.padStart(widths[index] ?? 0) : cell.padEnd(widths[index] ?? 0);
+    const cell = row[index] ?? '';
+    const text = cut(textOf(cell), widths[index] ?? 0);
+    const padding = ' '.repeat(Math.max(0, (widths[index] ?? 0) - displayWidth(text)));
+    const shown = paint(typeof cell === 'string' ? text : { ...cell, text });
+    return align === 'right' ? padding + shown : shown + padding;
   });
   return `${cells.join(' '.repeat(GAP)).trimEnd()}\n`;
 }
 
-const cut = (text: string, width: number): string =>
-  text.length > width ? `${text.slice(0, Math.max(0, width - 1))}…` : text;
+/** A table where nothing may be cut: where it does not fit, each row becomes a card of `title  value` lines. */
+export function formatTableOrCards(
+  columns: readonly Column[],
+  rows: readonly (readonly Cell[])[],
+  width: number = terminalWidth(),
+): string {
+  if (totalWidth(naturalWidths(columns, rows)) <= width) return formatTable(columns, rows, width);
+  const label = Math.max(...columns.map(({ title }) => displayWidth(title)));
+  return rows
+    .map((row) =>
+      columns
+        .map(({ title }, index) => {
+          const cell = row[index] ?? '';
+          const padding = ' '.repeat(label - displayWidth(title) + GAP);
+          return textOf(cell) === '' ? '' : `${title}${padding}${paint(cell)}\n`;
+        })
+        .join(''),
+    )
+    .join('\n');
+}
+
+const COLOURS: Record<State, [string, string]> = {
+  pass: ['\x1b[32m', '\x1b[39m'],
+  warn: ['\x1b[33m', '\x1b[39m'],
+  fail: ['\x1b[31m', '\x1b[39m'],
+  none: ['\x1b[2m', '\x1b[22m'],
+};
+
+/** A cell in its colour, where standard output is a terminal that wants colours. */
+export function paint(cell: Cell): string {
+  const isPlain = !process.stdout.isTTY || Boolean(process.env.NO_COLOR) || process.env.TERM === 'dumb';
+  if (typeof cell === 'string' || isPlain) return textOf(cell);
+  const [on, off] = COLOURS[cell.state];
+  return `${on}${textOf(cell)}${off}`;
+}
+
+const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
+/** East Asian scripts, their punctuation and full-width forms, and emoji take two columns (UAX #11). */
+const WIDE =
+  /\p{Script=Han}|\p{Script=Hangul}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Emoji_Presentation}|[\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
+
+/** Columns that a text takes on a terminal. */
+export function displayWidth(text: string): number {
+  let width = 0;
+  for (const { segment } of graphemes.segment(text)) width += WIDE.test(segment) ? 2 : 1;
+  return width;
+}
+
+function naturalWidths(columns: readonly Column[], rows: readonly (readonly Cell[])[]): number[] {
+  return columns.map(({ title }, index) =>
+    Math.max(displayWidth(title), ...rows.map((row) => displayWidth(textOf(row[index] ?? '')))),
+  );
+}
+
+const totalWidth = (widths: number[]): number => widths.reduce((sum, one) => sum + one, GAP * (widths.length - 1));
+
+function cut(text: string, width: number): string {
+  if (displayWidth(text) <= width) return text;
+  let short = '';
+  for (const { segment } of graphemes.segment(text)) {
+    if (displayWidth(short) + displayWidth(segment) > width - 1) break;
+    short += segment;
+  }
+  return `${short}…`;
+}
+
 /** A subject may hold control characters, which a terminal would obey. */
-const plain = (text: string): string => text.replace(/\p{Cc}/gu, ' ');
+function textOf(cell: Cell): string {
+  return (typeof cell === 'string' ? cell : cell.text).replace(/\p{Cc}/gu, ' ');
+}

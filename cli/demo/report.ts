@@ -1,5 +1,5 @@
 /** What the demo prints: the table of messages, what is not as it must be, and the same as JSON. */
-import { formatTable, painter, type Cell, type State } from '../table.ts';
+import { formatTableOrCards, paint, type Cell, type Column, type State } from '../table.ts';
 import { elapsedText } from '../progress.mjs';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { recordedVerdicts } from './check.ts';
@@ -8,11 +8,12 @@ import type { Demo, DemoRow } from './run.ts';
 /** Replies are cut here; their code and their first words say what matters. */
 const TOLD_WIDTH = 34;
 const RUN_ID_WIDTH = 13;
+const COLUMNS: Column[] = ['', 'message', 'SPF', 'DKIM', 'DMARC', 'ARC', 'the sender was told', 'arrived', 'run'].map(
+  (title) => ({ title }),
+);
 
 /** @param links prints the page of each run, for an installation that goes on running */
 export function demoTable(demo: Demo, links: boolean): string {
-  const paint = painter();
-  const head = ['', 'message', 'SPF', 'DKIM', 'DMARC', 'ARC', 'the sender was told', 'arrived', 'run'];
   const wrong = demo.rows.filter((row) => row.differences.length > 0);
   const sentence =
     wrong.length === 0
@@ -20,12 +21,12 @@ export function demoTable(demo: Demo, links: boolean): string {
       : `${wrong.length} of ${demo.rows.length} messages ${wrong.length === 1 ? 'is' : 'are'} not as ${wrong.length === 1 ? 'it' : 'they'} must be.`;
   return [
     '',
-    formatTable(
-      head,
+    formatTableOrCards(
+      COLUMNS,
       demo.rows.map((row) => tableRow(row, links)),
     ),
-    ...wrong.map((row) => differencesText(row, paint)),
-    `  ${paint({ text: sentence, state: wrong.length === 0 ? 'pass' : 'fail' })} It took ${elapsedText(demo.tookMs)}.`,
+    ...wrong.map((row) => differencesText(row)),
+    `${paint({ text: sentence, state: wrong.length === 0 ? 'pass' : 'fail' })} It took ${elapsedText(demo.tookMs)}.`,
     '',
   ].join('\n');
 }
@@ -89,11 +90,11 @@ function arrivedText({ arrivals, bounces }: DemoRow['seen']): string {
   return parts.join(', ') || 'nothing';
 }
 
-function differencesText({ case: sent, differences }: DemoRow, paint: (cell: Cell) => string): string {
+function differencesText({ case: sent, differences }: DemoRow): string {
   const lines = differences.map(
-    ({ what, expected, actual }) => `    ${what}: must be ${expected || "''"}, is ${actual || "''"}`,
+    ({ what, expected, actual }) => `  ${what}: must be ${expected || "''"}, is ${actual || "''"}`,
   );
-  return [`  ${paint({ text: sent.title, state: 'fail' })}`, ...lines, ''].join('\n');
+  return [`${paint({ text: sent.title, state: 'fail' })}`, ...lines, ''].join('\n');
 }
 
 function shorten(text: string, width: number): string {
