@@ -1,6 +1,12 @@
 /** The SMTP receiver: RFC 5321 with STARTTLS, SIZE, 8BITMIME, SMTPUTF8, ENHANCEDSTATUSCODES and PIPELINING. */
 import type { Socket } from 'node:net';
-import { SMTPServer, type SMTPServerAddress, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server';
+import {
+  SMTPServer,
+  type SMTPServerAddress,
+  type SMTPServerDataStream,
+  type SMTPServerError,
+  type SMTPServerSession,
+} from 'smtp-server';
 import { openDependencies, type OpenDependencies } from '../../activities/open.ts';
 import { routeRecipient } from '../../activities/mail/decide.ts';
 import { parseAddress } from '../../protocols/mail/address.ts';
@@ -11,9 +17,10 @@ import { newRecord, receive, type ForwardRoute, type Reception } from './receive
 import { localTrouble, replyError, replyOf } from './reply.ts';
 import { certificateFor } from './tls.ts';
 import { serveMetrics } from '../metrics.ts';
+import { answers, dataSeconds, refusedRecipients, sessions } from './metrics.ts';
 
-/** How long sessions in progress may finish after a stop was asked for. */
-const CLOSE_GRACE = 30_000;
+/** How long sessions in progress may finish after a stop was asked for; below the grace time of the process. */
+const CLOSE_GRACE = 20_000;
 
 /** What we remember of a session beside what smtp-server does. */
 interface SessionState {
@@ -29,6 +36,8 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
   const { limits } = configuration.mail;
   const states = new WeakMap<SMTPServerSession, SessionState>();
   const perAddress = new Map<string, number>();
+  /** Sessions in the middle of a message: they finish it before a stop. */
+  const busy = new Set<string>();
   const stateOf = (session: SMTPServerSession): SessionState => {
     let state = states.get(session);
     if (!state) states.set(session, (state = { routes: new Map(), errors: 0, transactions: 0 }));
@@ -54,6 +63,7 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
     onConnect(session, callback) {
       const open = (perAddress.get(session.remoteAddress) ?? 0) + 1;
       perAddress.set(session.remoteAddress, open);
+      sessions.inc();
       if (open > limits.connectionsPerAddress)
         return callback(
           replyError({ code: 421, enhanced: '4.7.0', text: `Too many connections from ${session.remoteAddress}` }),
@@ -61,6 +71,8 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
       callback();
     },
     onClose(session) {
+      sessions.dec();
+      busy.delete(session.id);
       const open = (perAddress.get(session.remoteAddress) ?? 1) - 1;
       if (open > 0) perAddress.set(session.remoteAddress, open);
       else perAddress.delete(session.remoteAddress);
@@ -76,11 +88,19 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
       });
     },
     onData(stream, session, callback) {
-      void data(stream, session).then(
-        (text) => callback(null, text),
-        (thrown: unknown) =>
-          callback(thrown instanceof Error && 'responseCode' in thrown ? thrown : troubled(thrown, session)),
-      );
+      const measured = dataSeconds.startTimer();
+      busy.add(session.id);
+      void data(stream, session)
+        .catch((thrown: unknown) =>
+          thrown instanceof Error && 'responseCode' in thrown ? thrown : troubled(thrown, session),
+        )
+        .then((end) => {
+          measured();
+          busy.delete(session.id);
+          answers.inc({ code: typeof end === 'string' ? 250 : Number((end as SMTPServerError).responseCode) });
+          if (typeof end === 'string') callback(null, end);
+          else callback(end);
+        });
     },
   });
   server.on('error', (error) => log.warn({ error: messageOf(error) }, 'session error'));
@@ -93,6 +113,7 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
       return undefined;
     }
     state.errors += 1;
+    refusedRecipients.inc({ code: route.code });
     const end = {
       outcome: 'rejected' as const,
       errorCode: route.code,
@@ -131,7 +152,11 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
   await listen(server, addresses.smtp.port, addresses.smtp.host);
   return {
     async close() {
-      await new Promise<void>((resolve) => server.close(resolve));
+      const closed = new Promise<void>((resolve) => server.close(resolve));
+      // Who is between two messages can go at once and come back to the next process.
+      for (const connection of server.connections)
+        if (!busy.has(connection.id)) connection.send(421, '4.3.2 Shutting down');
+      await closed;
       await metrics.close();
       await (dependencies as OpenDependencies).close();
       await client.connection.close();

@@ -43,6 +43,8 @@ export interface HouseOptions {
   mail?: ConfigurationInput['mail'];
   outbound?: ConfigurationInput['outbound'];
   env?: NodeJS.ProcessEnv;
+  /** Called with the folder before anything is started. */
+  prepare?(folder: string): void;
 }
 
 /** Every address of the forwarding domain goes to the same local part at the mailbox domain, through these rules. */
@@ -51,6 +53,7 @@ const FINAL_WITHIN_MS = 90_000;
 
 export async function openHouse(options: HouseOptions = {}): Promise<House> {
   const folder = await mkdtemp(join(tmpdir(), 'switchyard-house-'));
+  options.prepare?.(folder);
   const world = await createWorld();
   const dns = await startDnsServer(world.zones);
   const destination = await startDestination({ dns: dns.address, ...options.destination });

@@ -1,0 +1,39 @@
+/** Histories that an earlier build recorded replay with the code as it is: a change of order or kind of a command fails here. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { historyFromJSON } from '@temporalio/common/lib/proto-utils.js';
+import { DeterminismViolationError } from '@temporalio/workflow';
+import { Worker } from '@temporalio/worker';
+import { expect, it } from 'vitest';
+import { workflowBundle } from '../../servers/worker/bundle.ts';
+
+const folder = join(import.meta.dirname, '../fixtures/histories');
+const recorded = readdirSync(folder).filter((name) => name.endsWith('.json'));
+const read = (name: string): { events: { eventType: string }[] } =>
+  JSON.parse(readFileSync(join(folder, name), 'utf8'));
+
+it('has a history of every ending', () => {
+  expect(recorded.sort()).toEqual(
+    ['cancelled', 'delivered', 'expired-with-bounce', 'refused', 'retried', 'session-timer-first'].map(
+      (ending) => `routeMail.${ending}.json`,
+    ),
+  );
+});
+
+it.for(recorded)('%s replays', async (name) => {
+  await Worker.runReplayHistory(
+    { workflowBundle: await workflowBundle() },
+    historyFromJSON(read(name)),
+    'mail/replayed',
+  );
+});
+
+it('notices a history that the code would not have made', async () => {
+  const history = read('routeMail.retried.json');
+  const broken = { events: history.events.filter(({ eventType }) => !/TIMER/.test(eventType)) };
+  // Without its timers the retried run cannot have waited.
+  broken.events.forEach((event, i) => Object.assign(event, { eventId: String(i + 1) }));
+  await expect(
+    Worker.runReplayHistory({ workflowBundle: await workflowBundle() }, historyFromJSON(broken), 'mail/broken'),
+  ).rejects.toThrow(DeterminismViolationError);
+});
