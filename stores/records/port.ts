@@ -6,7 +6,13 @@
  * Every method throws TemporaryError `records.unavailable` when the database cannot be reached, is locked
  * past the busy time-out, full or read-only.
  */
-import type { ArcVerdict, Authentication, DkimVerdict, DmarcVerdict, SpfVerdict } from '../../protocols/mail/authentication.ts';
+import type {
+  ArcVerdict,
+  Authentication,
+  DkimVerdict,
+  DmarcVerdict,
+  SpfVerdict,
+} from '../../protocols/mail/authentication.ts';
 import type { SmtpReply } from '../../protocols/mail/reply.ts';
 import type { BlobRef } from '../blobs/port.ts';
 
@@ -36,13 +42,18 @@ export interface RuleRecords {
   list(domain?: string): Promise<Rule[]>;
   get(id: string): Promise<Rule | undefined>;
   /** Inserts, or replaces the rule of the same domain and local part; writes the audit log in the same transaction. */
-  put(rule: Pick<Rule, 'domain' | 'localPart' | 'action' | 'source'> & { enabled?: boolean }, actor: string): Promise<Rule>;
+  put(
+    rule: Pick<Rule, 'domain' | 'localPart' | 'action' | 'source'> & { enabled?: boolean },
+    actor: string,
+  ): Promise<Rule>;
   remove(id: string, actor: string): Promise<boolean>;
   /**
    * Makes the rules and domains with source `file` exactly these, in one transaction, auditing each change.
    * A rule made through the API is left alone unless the file declares the same address.
    */
-  applyDeclared(domains: { domain: string; rules: { localPart: string; action: RuleAction }[] }[]): Promise<{ added: number; changed: number; removed: number }>;
+  applyDeclared(
+    domains: { domain: string; rules: { localPart: string; action: RuleAction }[] }[],
+  ): Promise<{ added: number; changed: number; removed: number }>;
 }
 
 /**
@@ -109,7 +120,10 @@ export interface ActivityRecords {
   byDeliveryKey(deliveryKey: string): Promise<MailActivity | undefined>;
   get(id: string): Promise<MailActivity | undefined>;
   /** Sets a final outcome; a record that is already final is left as it is. Returns the record. */
-  close(id: string, end: Pick<MailActivity, 'outcome' | 'errorCode' | 'errorText' | 'reply'>): Promise<MailActivity | undefined>;
+  close(
+    id: string,
+    end: Pick<MailActivity, 'outcome' | 'errorCode' | 'errorText' | 'reply'>,
+  ): Promise<MailActivity | undefined>;
   list(filter: ActivityFilter): Promise<MailActivity[]>;
   /** Counts by outcome of what was received since. */
   count(since: string): Promise<Partial<Record<Outcome, number>>>;
@@ -141,7 +155,11 @@ export interface DeliveryRecords {
   /** Counts an attempt and returns the row as it was before, so that `committing` and `delivered` are seen. */
   begin(activityId: string, destination: string): Promise<Delivery | undefined>;
   /** Durable when it resolves. `resent` marks the row and the activity record. */
-  set(activityId: string, destination: string, change: { state: Delivery['state']; host?: string; reply?: SmtpReply; resent?: boolean }): Promise<void>;
+  set(
+    activityId: string,
+    destination: string,
+    change: { state: Delivery['state']; host?: string; reply?: SmtpReply; resent?: boolean },
+  ): Promise<void>;
 }
 
 export interface BlobOwnerRecords {

@@ -1,0 +1,182 @@
+/** Mail activity: one record a recipient of every message, open while its run works, final afterwards. */
+import type { Selectable } from 'kysely';
+import { PermanentError } from '../../protocols/errors.ts';
+import type { ActivityRecords, MailActivity, Outcome } from './port.ts';
+import { fromFlag, fromJson, pageSize, timeNow, toFlag, toJson, type Database, type Tables } from './tables.ts';
+
+/** Ends after which the same message may be tried anew: its sender was told no, or nobody could be told. */
+const REPEATABLE: readonly Outcome[] = ['failed', 'refused'];
+/** Records that one sweep settles. */
+const SWEEP = 1_000;
+
+export function activityRecords(database: Database): ActivityRecords {
+  return {
+    open: (rows) =>
+      database.transaction().execute(async (transaction) => {
+        for (const row of rows) await openOne(transaction, row);
+      }),
+    async byDeliveryKey(deliveryKey) {
+      const row = await database
+        .selectFrom('activity')
+        .selectAll()
+        .where('delivery_key', '=', deliveryKey)
+        .executeTakeFirst();
+      return row && toActivity(row);
+    },
+    async get(id) {
+      const row = await database.selectFrom('activity').selectAll().where('id', '=', id).executeTakeFirst();
+      return row && toActivity(row);
+    },
+    close: (id, end) =>
+      database.transaction().execute(async (transaction) => {
+        await transaction
+          .updateTable('activity')
+          .set({
+            outcome: end.outcome,
+            error_code: end.errorCode,
+            error_text: end.errorText,
+            reply: toJson(end.reply),
+            closed_at: timeNow(),
+          })
+          .where('id', '=', id)
+          .where('outcome', '=', 'accepted')
+          .execute();
+        const row = await transaction.selectFrom('activity').selectAll().where('id', '=', id).executeTakeFirst();
+        return row && toActivity(row);
+      }),
+    async list(filter) {
+      let query = database.selectFrom('activity').selectAll().orderBy('id', 'desc').limit(pageSize(filter.limit));
+      if (filter.sender !== undefined) query = query.where('sender', '=', filter.sender);
+      if (filter.recipient !== undefined) query = query.where('recipient', '=', filter.recipient);
+      if (filter.domain !== undefined) query = query.where('recipient_domain', '=', filter.domain.toLowerCase());
+      if (filter.outcome !== undefined) query = query.where('outcome', '=', filter.outcome);
+      if (filter.since !== undefined) query = query.where('received_at', '>=', filter.since);
+      if (filter.until !== undefined) query = query.where('received_at', '<', filter.until);
+      if (filter.before !== undefined) query = query.where('id', '<', filter.before);
+      return (await query.execute()).map(toActivity);
+    },
+    async count(since) {
+      const rows = await database
+        .selectFrom('activity')
+        .select(['outcome', (expression) => expression.fn.countAll().as('count')])
+        .where('received_at', '>=', since)
+        .groupBy('outcome')
+        .execute();
+      return Object.fromEntries(rows.map((row) => [row.outcome, Number(row.count)]));
+    },
+    async openBefore(time) {
+      const rows = await database
+        .selectFrom('activity')
+        .selectAll()
+        .where('outcome', '=', 'accepted')
+        .where('received_at', '<', time)
+        .orderBy('received_at')
+        .orderBy('id')
+        .limit(SWEEP)
+        .execute();
+      return rows.map(toActivity);
+    },
+    expire: (time) =>
+      database.transaction().execute(async (transaction) => {
+        const old = transaction
+          .selectFrom('activity')
+          .select('id')
+          .where('received_at', '<', time)
+          .where('outcome', '!=', 'accepted');
+        await transaction.deleteFrom('deliveries').where('activity_id', 'in', old).execute();
+        const gone = await transaction.deleteFrom('activity').where('id', 'in', old).executeTakeFirst();
+        return Number(gone.numDeletedRows);
+      }),
+  };
+}
+
+async function openOne(transaction: Database, row: MailActivity): Promise<void> {
+  const existing = await transaction
+    .selectFrom('activity')
+    .select(['id', 'outcome'])
+    .where((expression) =>
+      expression.or([
+        expression('id', '=', row.id),
+        ...(row.deliveryKey === null ? [] : [expression('delivery_key', '=', row.deliveryKey)]),
+      ]),
+    )
+    .execute();
+  for (const one of existing) {
+    if (!REPEATABLE.includes(one.outcome as Outcome)) throw exists(one, row);
+    await transaction.deleteFrom('deliveries').where('activity_id', '=', one.id).execute();
+    await transaction.deleteFrom('activity').where('id', '=', one.id).execute();
+  }
+  await transaction.insertInto('activity').values(fromActivity(row)).execute();
+}
+
+function exists(found: { id: string; outcome: string }, row: MailActivity): PermanentError {
+  return new PermanentError({
+    code: 'activity.exists',
+    message: `The message for ${row.recipient} has an activity record already (${found.outcome}).`,
+    fix: 'Look it up by its delivery key and go by its outcome.',
+    details: { id: found.id, outcome: found.outcome },
+  });
+}
+
+function toActivity(row: Selectable<Tables['activity']>): MailActivity {
+  return {
+    id: row.id,
+    deliveryKey: row.delivery_key,
+    receivedAt: row.received_at,
+    messageId: row.message_id,
+    sourceAddress: row.source_address,
+    helo: row.helo,
+    tls: row.tls,
+    sender: row.sender,
+    recipient: row.recipient,
+    headerFrom: row.header_from,
+    headerMessageId: row.header_message_id,
+    subject: row.subject,
+    blob: fromJson(row.blob),
+    authentication: fromJson(row.authentication),
+    ruleId: row.rule_id,
+    action: fromJson(row.action),
+    outcome: row.outcome as Outcome,
+    errorCode: row.error_code,
+    errorText: row.error_text,
+    reply: fromJson(row.reply),
+    attempts: row.attempts,
+    resent: fromFlag(row.resent),
+    workflowId: row.workflow_id,
+    closedAt: row.closed_at,
+  };
+}
+
+/** Header fields are for people: longer ones are cut. */
+const HEADER_CHARACTERS = 200;
+const cut = (text: string | null): string | null => text && Array.from(text).slice(0, HEADER_CHARACTERS).join('');
+
+function fromActivity(row: MailActivity): Tables['activity'] {
+  return {
+    id: row.id,
+    delivery_key: row.deliveryKey,
+    received_at: row.receivedAt,
+    message_id: row.messageId,
+    source_address: row.sourceAddress,
+    helo: row.helo,
+    tls: row.tls,
+    sender: row.sender,
+    recipient: row.recipient,
+    recipient_domain: row.recipient.slice(row.recipient.lastIndexOf('@') + 1).toLowerCase(),
+    header_from: cut(row.headerFrom),
+    header_message_id: cut(row.headerMessageId),
+    subject: cut(row.subject),
+    blob: toJson(row.blob),
+    authentication: toJson(row.authentication),
+    rule_id: row.ruleId,
+    action: toJson(row.action),
+    outcome: row.outcome,
+    error_code: row.errorCode,
+    error_text: row.errorText,
+    reply: toJson(row.reply),
+    attempts: row.attempts,
+    resent: toFlag(row.resent),
+    workflow_id: row.workflowId,
+    closed_at: row.closedAt,
+  };
+}

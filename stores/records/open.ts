@@ -1,0 +1,60 @@
+/** Opens the records: SQLite in the state folder. The repositories know Kysely only, so that another database is another driver. */
+import { join } from 'node:path';
+import type { Configuration } from '../configuration/schema.ts';
+import { activityRecords } from './activity.ts';
+import { auditRecords } from './audit.ts';
+import { blobOwnerRecords } from './blob-owners.ts';
+import { deliveryRecords } from './deliveries.ts';
+import { inboxRecords } from './inbox.ts';
+import { keyRecords } from './keys.ts';
+import { migrate } from './migrations/index.ts';
+import type { Records } from './port.ts';
+import { ruleRecords } from './rules.ts';
+import { openSqlite } from './sqlite.ts';
+import { timeNow, type Database } from './tables.ts';
+import { tokenRecords } from './tokens.ts';
+
+/** Name of the database in the state folder. */
+export const RECORDS_FILE = 'records.sqlite';
+
+/**
+ * Opens the records, made and migrated where needed.
+ * @throws TemporaryError `records.unavailable`
+ * @throws PermanentError `records.newer` when a newer build has written them
+ */
+export async function openRecords(configuration: Pick<Configuration, 'state'>): Promise<Records> {
+  const database = await openSqlite(join(configuration.state, RECORDS_FILE));
+  try {
+    await migrate(database);
+  } catch (thrown) {
+    await database.destroy();
+    throw thrown;
+  }
+  return recordsOver(database);
+}
+
+/** The port over any migrated database. */
+export function recordsOver(database: Database): Records {
+  return {
+    rules: ruleRecords(database),
+    activity: activityRecords(database),
+    deliveries: deliveryRecords(database),
+    blobOwners: blobOwnerRecords(database),
+    tokens: tokenRecords(database),
+    audit: auditRecords(database),
+    inbox: inboxRecords(database),
+    keys: keyRecords(database),
+    check: () => probe(database),
+    close: () => database.destroy(),
+  };
+}
+
+async function probe(database: Database): Promise<void> {
+  const row = { name: 'check', value: timeNow() };
+  await database
+    .insertInto('probe')
+    .values(row)
+    .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: row.value }))
+    .execute();
+  await database.selectFrom('probe').select('value').where('name', '=', row.name).executeTakeFirstOrThrow();
+}
