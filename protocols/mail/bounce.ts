@@ -42,7 +42,8 @@ export interface BounceFacts {
 }
 
 /** The report as a message: CRLF line ends, lines of at most 998 octets; 8-bit only when the sender's address is. */
-export function buildBounce(facts: BounceFacts): Buffer {
+export function buildBounce(given: BounceFacts): Buffer {
+  const facts = madeSafe(given);
   const header = returnedHeader(facts.originalHeader);
   const utf8Addresses =
     facts.failures.some((failure) => NON_ASCII.test(failure.originalRecipient + failure.finalRecipient)) ||
@@ -51,14 +52,14 @@ export function buildBounce(facts: BounceFacts): Buffer {
   const boundary = boundaryOf(facts);
 
   const top = [
-    foldField('From', `Mail Delivery System <${safeText(facts.from, MAX_ADDRESS)}>`),
-    foldField('To', `<${safeText(facts.sender, MAX_ADDRESS)}>`),
+    foldField('From', `Mail Delivery System <${facts.from}>`),
+    foldField('To', `<${facts.sender}>`),
     foldField(
       'Subject',
       facts.failures.every((failure) => failure.action === 'delayed') ? 'Delivery delayed' : 'Message not delivered',
     ),
     foldField('Date', formatDate(facts.date)),
-    foldField('Message-ID', safeText(facts.messageId, MAX_TEXT)),
+    foldField('Message-ID', facts.messageId),
     inReplyTo(header),
     // RFC 3834, 5: no automatic answer to this.
     foldField('Auto-Submitted', 'auto-replied'),
@@ -91,6 +92,25 @@ const MAX_TEXT = 500;
 /** Together with field name and folds under 998 octets a line, whatever the characters. */
 const MAX_DIAGNOSTIC = 800;
 
+/** Every text as one line without controls, once, so that nothing after this has to think of it. */
+function madeSafe(facts: BounceFacts): BounceFacts {
+  return {
+    ...facts,
+    reportingMta: safeText(facts.reportingMta, MAX_ADDRESS),
+    from: safeText(facts.from, MAX_ADDRESS),
+    sender: safeText(facts.sender, MAX_ADDRESS),
+    messageId: safeText(facts.messageId, MAX_TEXT),
+    reason: facts.reason && safeText(facts.reason, MAX_TEXT),
+    failures: facts.failures.map((failure) => ({
+      ...failure,
+      originalRecipient: safeText(failure.originalRecipient, MAX_ADDRESS),
+      finalRecipient: safeText(failure.finalRecipient, MAX_ADDRESS),
+      diagnostic: safeText(failure.diagnostic, MAX_DIAGNOSTIC),
+      remoteMta: failure.remoteMta && safeText(failure.remoteMta, MAX_ADDRESS),
+    })),
+  };
+}
+
 /** RFC 2046, 5.1.1: no line of a part may be the boundary. A hash of everything that goes in cannot stand in it. */
 function boundaryOf(facts: BounceFacts): string {
   const everything = JSON.stringify([facts.messageId, facts.date, facts.failures, facts.sender, facts.reason ?? '']);
@@ -110,8 +130,8 @@ function part(type: string, encoding: '7bit' | '8bit' | 'quoted-printable', body
 function explanation(facts: BounceFacts): string {
   const failed = facts.failures.filter((failure) => failure.action === 'failed');
   const blocks = facts.failures.map((failure) => {
-    const remote = failure.remoteMta ? `\n    ${safeText(failure.remoteMta, MAX_TEXT)} said:` : '';
-    return `  ${safeText(failure.originalRecipient, MAX_ADDRESS)}${remote}\n    ${safeText(failure.diagnostic, MAX_DIAGNOSTIC)}\n`;
+    const remote = failure.remoteMta ? `\n    ${failure.remoteMta} said:` : '';
+    return `  ${failure.originalRecipient}${remote}\n    ${failure.diagnostic}\n`;
   });
   const lines =
     failed.length > 0
@@ -127,17 +147,17 @@ function explanation(facts: BounceFacts): string {
           ...blocks,
           'It will be tried again; you need not do anything.',
         ];
-  if (facts.reason) lines.push('', safeText(facts.reason, MAX_TEXT));
+  if (facts.reason) lines.push('', facts.reason);
   if (failed.length > 0)
     lines.push('', 'If the address is right, show the reason above to the people who run the receiving mail system.');
-  lines.push('', `This report was written by the mail system at ${safeText(facts.reportingMta, MAX_ADDRESS)}.`);
+  lines.push('', `This report was written by the mail system at ${facts.reportingMta}.`);
   return `${lines.join('\n')}\n`.replaceAll('\n', '\r\n');
 }
 
 /** RFC 3464, 2: a block about the message, then a block for each recipient. */
 function status(facts: BounceFacts, utf8: boolean): string {
   const message = [
-    foldField('Reporting-MTA', `dns; ${safeText(facts.reportingMta, MAX_ADDRESS)}`),
+    foldField('Reporting-MTA', `dns; ${facts.reportingMta}`),
     foldField('Arrival-Date', formatDate(facts.arrivalDate)),
   ].join('');
   const recipients = facts.failures.map((failure) =>
@@ -153,7 +173,7 @@ function status(facts: BounceFacts, utf8: boolean): string {
             ? '5.0.0'
             : '4.0.0',
       ),
-      failure.remoteMta ? foldField('Remote-MTA', `dns; ${safeText(failure.remoteMta, MAX_ADDRESS)}`) : '',
+      failure.remoteMta ? foldField('Remote-MTA', `dns; ${failure.remoteMta}`) : '',
       foldField(
         'Diagnostic-Code',
         `${failure.remoteMta ? 'smtp' : 'X-Switchyard'}; ${diagnosticText(failure.diagnostic, utf8)}`,
@@ -166,13 +186,12 @@ function status(facts: BounceFacts, utf8: boolean): string {
 
 /** RFC 3464, 2.3.1 and RFC 6533, 3: `rfc822;` for ASCII, `utf-8;` for the rest. */
 function typedAddress(address: string): string {
-  return `${NON_ASCII.test(address) ? 'utf-8' : 'rfc822'}; ${safeText(address, MAX_ADDRESS)}`;
+  return `${NON_ASCII.test(address) ? 'utf-8' : 'rfc822'}; ${address}`;
 }
 
 /** message/delivery-status is 7-bit; a server's text in another script is readable in the first part. */
 function diagnosticText(text: string, utf8: boolean): string {
-  const safe = safeText(text, MAX_DIAGNOSTIC);
-  return utf8 ? safe : safe.replace(/[^\u0000-\u007f]/gu, '?');
+  return utf8 ? text : text.replace(/[^\u0000-\u007f]/gu, '?');
 }
 
 /** The header as it came, in whole lines that a message may hold: CRLF only, at most 998 octets, no NUL, no empty line. */

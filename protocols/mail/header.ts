@@ -113,7 +113,8 @@ export function safeText(text: string, max: number): string {
     .toWellFormed()
     .replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
     .trim();
-  return line.length <= max ? line : `${[...line].slice(0, max - 1).join('')}…`.slice(0, max + 1);
+  // Half of a surrogate pair would not be text any more.
+  return line.length <= max ? line : `${line.slice(0, max - 1).replace(/[\ud800-\udbff]$/, '')}…`;
 }
 
 /** RFC 5322, 3.3, in UTC: `Tue, 24 Nov 2026 08:00:00 +0000`. */

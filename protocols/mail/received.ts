@@ -76,5 +76,5 @@ function atom(text: string): string {
 }
 
 function comment(text: string): string {
-  return safeText(text, MAX_COMMENT).replace(/[()\\]/g, '');
+  return safeText(text, MAX_COMMENT).replace(/[()\\;]/g, '');
 }

@@ -22,7 +22,7 @@ const WIDE: MessageLimits = {
   hops: 10,
 };
 const NARROW: MessageLimits = {
-  headerBytes: 120,
+  headerBytes: 60,
   headerLines: 6,
   headerFieldBytes: 40,
   bodyLineBytes: 30,
@@ -241,7 +241,7 @@ it('gives the same result however the bytes are cut', () => {
     ...randomMessages(300, [...UNBROKEN, ...LINES, ...LINES, ...LINES], 20),
   ];
   for (const message of messages) {
-    for (const limits of [WIDE, NARROW]) {
+    for (const limits of [WIDE, NARROW, { ...WIDE, headerLines: 4 }]) {
       const whole = inspect([message], limits);
       seen.add(typeof whole === 'string' ? whole : 'passed');
       for (let cut = 0; cut <= message.length; cut++)
