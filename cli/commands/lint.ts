@@ -4,5 +4,9 @@ import { runTool } from '../tool.ts';
 export const summary = 'Check types and lint rules';
 
 export async function run(args: string[]): Promise<number> {
-  return (await runTool('typescript', [], 'tsc')) || (await runTool('eslint', args.length > 0 ? args : ['.']));
+  return (
+    (await runTool('typescript', [], 'tsc')) ||
+    (await runTool('typescript', ['-p', 'tsconfig.nodes.json', '--noEmit'], 'tsc')) ||
+    (await runTool('eslint', args.length > 0 ? args : ['.']))
+  );
 }

@@ -43,9 +43,7 @@ function spawnUp(folder: string, args: string[] = []) {
   let stdout = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  const exited = once(child, 'exit').then(
-    ([code, signal]: [number | null, string | null]) => code ?? signal ?? 'unknown',
-  );
+  const exited = once(child, 'exit').then(([code, signal]) => (code ?? signal) as number | string);
   return { child, said: () => stderr, printed: () => stdout, exited };
 }
 
