@@ -6,6 +6,7 @@ import { promises as dns } from 'node:dns';
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { authenticate } from 'mailauth';
+import { generate } from 'selfsigned';
 import { SMTPServer } from 'smtp-server';
 import type { SMTPServerAddress, SMTPServerDataStream, SMTPServerSession } from 'smtp-server';
 
@@ -56,7 +57,7 @@ export interface DestinationOptions {
   recipients?: Record<string, Behaviour>;
   /** For every other address; default accept. */
   others?: Behaviour;
-  /** Default true: STARTTLS is offered, with smtp-server's own self-signed certificate. */
+  /** Default true: STARTTLS is offered, with a self-signed certificate. */
   tls?: boolean;
   /** Called for every arrival, after verification. */
   onArrival?(arrival: Arrival): void;
@@ -83,6 +84,7 @@ const DEFERRAL = '451 4.7.1 Greylisted, try again later';
 /** Starts the server on loopback. */
 export async function startDestination(options: DestinationOptions = {}): Promise<Destination> {
   const host = options.host ?? '127.0.0.1';
+  const name = options.name ?? 'mx.destination.test';
   const behaviours = new Map(Object.entries(options.recipients ?? {}).map(([address, one]) => [keyOf(address), one]));
   const attempts = new Map<string, number>();
   const received: Arrival[] = [];
@@ -97,7 +99,8 @@ export async function startDestination(options: DestinationOptions = {}): Promis
   };
 
   const server = new SMTPServer({
-    name: options.name ?? 'mx.destination.test',
+    ...(options.tls === false ? {} : await ownCertificate()),
+    name,
     disabledCommands: options.tls === false ? ['AUTH', 'STARTTLS'] : ['AUTH'],
     disableReverseLookup: true,
     size: SIZE_LIMIT,
@@ -156,6 +159,17 @@ export async function startDestination(options: DestinationOptions = {}): Promis
     },
     close: () => new Promise((done) => server.close(() => done())),
   };
+}
+
+let certificate: Promise<{ key: string; cert: string }> | undefined;
+
+/** One for all destinations of this process: making its key takes a while, and nobody compares the name. */
+function ownCertificate(): Promise<{ key: string; cert: string }> {
+  certificate ??= generate([{ name: 'commonName', value: 'mx.destination.test' }], {
+    keySize: 2048,
+    algorithm: 'sha256',
+  }).then((made) => ({ key: made.private, cert: made.cert }));
+  return certificate;
 }
 
 /** One attempt: a reply at a stage, or an end without one. */
