@@ -55,7 +55,7 @@ function messageTable(items: InboxMessage[]): Html {
               ${one.from ?? senderName(one.sender)}<br /><span class="quiet">to ${one.recipients.join(', ')}</span>
             </td>
             <td class="n wide">${bytes(one.blob.size)}</td>
-            <td class="state">
+            <td class="wide">
               ${one.authentication ? html`<span class="tags">${verdictTag('DMARC', one.authentication.dmarc.result)}${verdictTag('ARC', one.authentication.arc.result)}</span>` : html`<span class="quiet">not verified</span>`}
             </td>
           </tr>`,

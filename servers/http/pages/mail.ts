@@ -123,18 +123,30 @@ export function activityTable(items: MailActivity[]): Html {
           html`<tr>
             <td class="first"><a class="row" href="/mail/${one.id}">${one.subject || '(no subject)'}</a></td>
             <td class="quiet when wide">${moment(one.receivedAt)}</td>
-            <td class="wide">${senderName(one.sender)}<br /><span class="quiet">to ${one.recipient}</span></td>
-            <td class="wide">
-              ${one.authentication ? html`<span class="tags">${verdictTag('DMARC', one.authentication.dmarc.result)}${one.authentication.arc.result === 'none' ? '' : verdictTag('ARC', one.authentication.arc.result)}</span>` : html`<span class="quiet">not verified</span>`}
+            <td class="who wide">
+              ${senderName(one.sender)}<br /><span class="quiet">to ${one.recipient}</span>${why(one)}
             </td>
-            <td class="state">
-              ${outcomeTag(one.outcome)}${OUTCOME_WORDS[one.outcome].tone === 'fail' && reason(one) ? html`<br /><span class="quiet">${cut(reason(one))}</span>` : ''}
-            </td>
+            <td class="wide">${verified(one)}</td>
+            <td class="state">${outcomeTag(one.outcome)}</td>
           </tr>`,
       )}
     </tbody>
   </table>`;
 }
 
-const CELL = 60;
+function verified({ authentication }: MailActivity): Html {
+  if (!authentication) return html`<span class="quiet">not verified</span>`;
+  const { dmarc, arc } = authentication;
+  return html`<span class="tags"
+    >${verdictTag('DMARC', dmarc.result)}${arc.result === 'none' ? '' : verdictTag('ARC', arc.result)}</span
+  >`;
+}
+
+/** What the other side said, where the outcome is bad. */
+function why(one: MailActivity): Html | '' {
+  const text = reason(one);
+  return OUTCOME_WORDS[one.outcome].tone === 'fail' && text ? html`<br /><span class="quiet">${cut(text)}</span>` : '';
+}
+
+const CELL = 80;
 const cut = (text: string): string => (text.length > CELL ? `${text.slice(0, CELL - 1)}…` : text);

@@ -6,18 +6,7 @@ import { runUrl } from '../../temporal.ts';
 import type { HttpContext } from '../context.ts';
 import { empty, head, page, panel, type Html } from './layout.ts';
 import { verdictsTable } from './verdicts.ts';
-import {
-  bytes,
-  moment,
-  number,
-  OUTCOME_WORDS,
-  outcomeTag,
-  plural,
-  reason,
-  senderName,
-  tag,
-  type Tone,
-} from './words.ts';
+import { bytes, moment, OUTCOME_WORDS, outcomeTag, plural, reason, senderName, tag, type Tone } from './words.ts';
 
 export async function messagePage(context: HttpContext, id: string): Promise<Html> {
   const { records } = context.dependencies;
@@ -74,7 +63,7 @@ function deliveriesTable(deliveries: Delivery[]): Html {
       <tr>
         <th>Destination</th>
         <th>Host and reply</th>
-        <th class="n">Attempts</th>
+        <th class="n">Tried</th>
         <th>Last change</th>
         <th>State</th>
       </tr>
@@ -87,7 +76,9 @@ function deliveriesTable(deliveries: Delivery[]): Html {
             <td class="wide">
               ${one.host ?? 'no host reached'}${one.reply ? html`<br /><span class="quiet">${reason({ reply: one.reply, errorText: null })}</span>` : ''}
             </td>
-            <td class="n">${number(one.attempts)}${one.resent ? html`<br /><span class="quiet">resent</span>` : ''}</td>
+            <td class="n wide">
+              ${plural(one.attempts, 'attempt')}${one.resent ? html`<br /><span class="quiet">resent</span>` : ''}
+            </td>
             <td class="quiet when wide">${moment(one.updatedAt)}</td>
             <td class="state">${tag(STATES[one.state].tone, STATES[one.state].word)}</td>
           </tr>`,

@@ -30,9 +30,7 @@ export async function overviewPage(context: HttpContext, keys: KeyWatch): Promis
   const turnedAway = total(counts, ['rejected', 'dropped']);
   const undelivered = total(counts, UNDELIVERED);
   const [last] = recent.items;
-  const sub = last
-    ? `Mail of the last 24 hours at ${context.configuration.hostname}. Last message ${ago(last.receivedAt, now)}.`
-    : `Mail at ${context.configuration.hostname}. No message has come yet.`;
+  const sub = last ? `The last 24 hours. Last message ${ago(last.receivedAt, now)}.` : 'No message has come yet.';
   const advice = adviceFor({
     failed: counts.failed ?? 0,
     undelivered,
@@ -40,14 +38,14 @@ export async function overviewPage(context: HttpContext, keys: KeyWatch): Promis
     keys: keys.look(),
     hasRules: rules.some((rule) => rule.enabled),
   });
-  const body = html`${head('Mail', sub)}
+  const body = html`${head(`Mail at ${context.configuration.hostname}`, sub)}
     <dl class="tiles">
       ${tile('Received', number(received), '/mail?since=24h', turnedAway === 0 ? 'none turned away' : `${number(turnedAway)} turned away or dropped`)}
       ${tile('Delivered', number(delivered), '/mail?since=24h&outcome=delivered', received > turnedAway ? `${share(delivered, received - turnedAway)} of what was let in` : 'nothing let in yet')}
       ${tile('On its way', number(counts.accepted ?? 0), '/mail?since=24h&outcome=accepted', old.length === 0 ? 'none older than an hour' : `${plural(old.length, 'message')} older than an hour`)}
       ${tile('Not delivered', number(undelivered), `/mail?since=24h&outcome=${UNDELIVERED.join(',')}`, undelivered === 0 ? 'none refused or bounced' : `${number(counts.refused ?? 0)} refused, ${number(counts.bounced ?? 0)} bounced, ${number(counts.failed ?? 0)} failed`)}
     </dl>
-    ${hoursPanel(hours)}
+    ${received > 0 ? hoursPanel(hours) : ''}
     ${panel('What to do next', advice.length > 0 ? html`${advice.map(showAdvice)}` : html`<div class="body empty"><p>Nothing. Every message is delivered or on its way, and the keys are published.</p></div>`, 'from the records and the DNS')}
     ${panel(
       'Recent messages',
