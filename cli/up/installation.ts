@@ -150,7 +150,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
   const environment = options.env ?? process.env;
   const progress = options.quiet ? silentProgress : createProgress();
   const file = configurationFile(options);
-  const configuration = await loadConfiguration({ file });
+  const configuration = await loadConfiguration({ file, folder: options.folder });
   const { state } = configuration;
 
   const lock = lockState(state);

@@ -25,7 +25,11 @@ export function tryLock(file: string): Lock | undefined {
     if (/locked|busy/i.test(String(error))) return undefined;
     throw error;
   }
-  return { release: () => database.close() };
+  return {
+    release() {
+      if (database.isOpen) database.close();
+    },
+  };
 }
 
 /** Takes the lock as soon as whoever holds it lets go. */

@@ -1,5 +1,13 @@
 /** The worker: workflows and every step, the first attempts of deliveries and their retries on task queues of their own. */
-import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import {
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  type LogLevel,
+  type WorkerOptions,
+} from '@temporalio/worker';
+import type { Logger } from 'pino';
 import type { Client } from '@temporalio/client';
 import { openDependencies } from '../../activities/open.ts';
 import { messageOf, TemporaryError } from '../../protocols/errors.ts';
@@ -76,6 +84,18 @@ export async function startWorker({ configuration, addresses, log }: ServerOptio
       await (client as Client).connection.close();
     },
   };
+}
+
+/** The SDK's words in our log lines. */
+function sdkLogger(log: Logger): DefaultLogger {
+  const levels = {
+    TRACE: 'trace',
+    DEBUG: 'debug',
+    INFO: 'info',
+    WARN: 'warn',
+    ERROR: 'error',
+  } as const satisfies Record<LogLevel, string>;
+  return new DefaultLogger('INFO', ({ level, message, meta }) => log[levels[level]](meta ?? {}, message));
 }
 
 async function connect(address: string): Promise<NativeConnection> {
