@@ -83,13 +83,30 @@ export function createMessageGuard(limits: MessageLimits): MessageGuard {
     lineBytes = 0;
   }
 
-  function headerByte(byte: number): void {
-    if (byte > 127) utf8Header = true;
-    fields.byte(byte);
+  /** Takes the bytes of the body from `start` up to one that needs a look, and returns where that is: nearly all of a message is this. */
+  function bodyRun(chunk: Uint8Array, start: number): number {
+    let seen = 0;
+    let i = start;
+    for (; i < chunk.length; i++) {
+      const byte = chunk[i]!;
+      if (byte <= CR && (byte === CR || byte === LF || byte === NUL)) break;
+      seen |= byte;
+    }
+    if (i === start) return i;
+    if (seen > 127) eightBit = true;
+    total += i - start;
+    lastWasLf = false;
+    lineBytes += i - start;
+    if (lineBytes > limits.bodyLineBytes) throw lineTooLong(limits.bodyLineBytes);
+    return i;
   }
 
   function push(chunk: Uint8Array): void {
     for (let i = 0; i < chunk.length; i++) {
+      if (!inHeader && !afterCr) {
+        i = bodyRun(chunk, i);
+        if (i === chunk.length) return;
+      }
       const byte = chunk[i]!;
       total++;
       if (inHeader && total > limits.headerBytes) throw tooLarge(limits.headerBytes);
@@ -103,11 +120,8 @@ export function createMessageGuard(limits: MessageLimits): MessageGuard {
       else if (byte === NUL) throw nul();
       else {
         lineBytes++;
-        if (inHeader) headerByte(byte);
-        else {
-          if (byte > 127) eightBit = true;
-          if (lineBytes > limits.bodyLineBytes) throw lineTooLong(limits.bodyLineBytes);
-        }
+        if (byte > 127) utf8Header = true;
+        fields.byte(byte);
       }
     }
   }

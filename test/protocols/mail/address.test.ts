@@ -45,6 +45,7 @@ describe('what is no address (RFC 5321, 4.1.2)', () => {
     ['a local part of 65 octets', `${'x'.repeat(65)}@example.org`],
     ['a local part of 33 characters and 66 octets', `${'é'.repeat(33)}@example.org`],
     ['Punycode that decodes to nothing valid', 'a@xn--a.org'],
+    ['a label of two directions (RFC 5893)', 'a@\u05d0a.example'],
     ['a full-width letter, which UTS #46 would map', 'a@ｅxample.org'],
     ['an ideographic full stop, which UTS #46 would map', 'a@example。org'],
     ['a soft hyphen, which UTS #46 would drop', 'a@exam\u00adple.org'],

@@ -62,6 +62,7 @@ const international: BounceFacts = {
 const every = {
   plain: facts,
   attacked,
+  'a header with bad line ends and a NUL': { ...facts, originalHeader: Buffer.from('Subject: a\rb\nc\0d\r\n\r\nX: y') },
   international,
   'an 8-bit subject': { ...facts, originalHeader: international.originalHeader },
 };

@@ -113,6 +113,7 @@ describe('forged Authentication-Results (RFC 8601, 5)', () => {
       'AUTHENTICATION-RESULTS : mx.fwd.test; spf=pass\r\nauthentication-results\r\n : mx.fwd.test; dkim=pass\r\n\r\n',
     );
     expect(removeAuthenticationResults(fields, 'mx.fwd.test')).toEqual([]);
+    expect(removeAuthenticationResults(fields, 'MX.Fwd.Test')).toEqual([]);
   });
 });
 
