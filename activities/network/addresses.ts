@@ -19,6 +19,8 @@ export interface AddressClass {
 export function classifyAddress(ip: string): AddressClass {
   // isIP first: the parser also takes `127.1` and `0x7f000001`, which no resolver returns.
   if (isIP(ip) === 0) return { public: false, range: 'invalid' };
+  // The parser takes the deprecated IPv4-compatible form for the mapped one (RFC 4291, 2.5.5.1).
+  if (/^::\d+\./.test(ip)) return { public: false, range: 'reserved' };
   const address = unwrap(ipaddr.parse(ip));
   const range = address.range();
   if (address instanceof ipaddr.IPv4) return { public: range === 'unicast', range };

@@ -36,7 +36,10 @@ export function createResolver(dns: Configuration['dns']): Resolver {
       return found;
     },
     async mx(name) {
-      return ((await typed(lookUp, name, 'MX')) as MxRecord[]).toSorted((a, b) => a.priority - b.priority);
+      const records = (await typed(lookUp, name, 'MX')) as MxRecord[];
+      return records
+        .map(({ exchange, priority }) => ({ exchange, priority }))
+        .toSorted((a, b) => a.priority - b.priority);
     },
     async txt(name) {
       return ((await typed(lookUp, name, 'TXT')) as string[][]).map((strings) => strings.join(''));
@@ -91,7 +94,8 @@ async function query(asked: string, type: RecordType, sources: Sources): Promise
   for (let aliases = 0; aliases <= MAX_ALIASES; aliases += 1) {
     const normal = normalizeName(name);
     // What cannot be a name has no records; servers answer such questions in all sorts of ways.
-    if (normal === null) throw dnsError('ENOTFOUND', type, name);
+    // So for addresses, which careless people put into MX records: no top-level domain is a number (RFC 3696, 2).
+    if (normal === null || /(?:^|\.)\d+$/.test(normal)) throw dnsError('ENOTFOUND', type, name);
     const local = sources.zones.look(normal, type);
     if (!local.known) return await askNetwork(normal, type, sources);
     if (!local.exists) throw dnsError('ENOTFOUND', type, name);
@@ -104,7 +108,13 @@ async function query(asked: string, type: RecordType, sources: Sources): Promise
 
 async function askNetwork(name: string, type: RecordType, { network, internet }: Sources): Promise<Answer> {
   if (internet && RESERVED.includes(name.slice(name.lastIndexOf('.') + 1))) throw dnsError('ENOTFOUND', type, name);
-  return (await network.resolve(name, type)) as Answer;
+  try {
+    return (await network.resolve(name, type)) as Answer;
+  } catch (error) {
+    // Characters that c-ares does not take; to it the name is wrong for good, not for now.
+    if ((error as NodeJS.ErrnoException).code === 'EBADNAME') throw dnsError('ENOTFOUND', type, name);
+    throw error;
+  }
 }
 
 function dnsError(code: string, type: string, name: string): Error {

@@ -34,7 +34,8 @@ export function createData(
       await state.committing;
     } catch (error) {
       state.failure = error;
-      throw error;
+      // A new one: nodemailer puts its own code on whatever the stream throws.
+      throw new Error('the message could not be read or recorded', { cause: error });
     }
     // A connection that broke meanwhile has no dot any more.
     if (stream.destroyed) return;

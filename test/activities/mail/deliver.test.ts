@@ -1,0 +1,97 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { deliver } from '../../../activities/mail/deliver.ts';
+import type { Dependencies } from '../../../activities/dependencies.ts';
+import type { StepContext } from '../../../activities/step.ts';
+import { openFolderBlobs } from '../../../stores/blobs/folder.ts';
+import type { BlobRef, BlobStore } from '../../../stores/blobs/port.ts';
+import { MESSAGE, openDialer } from '../../support/dialing.ts';
+import { startPeer, type Peer, type PeerOptions } from '../../support/smtp-peer.ts';
+
+let folder: string;
+let blobs: BlobStore;
+let message: BlobRef;
+let peer: Peer;
+let progress: unknown[];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'switchyard-deliver-'));
+  blobs = await openFolderBlobs(folder);
+  message = await blobs.write(Readable.from([Buffer.from(MESSAGE)]), { prefix: 'mail', maxBytes: 10_000 });
+  progress = [];
+});
+afterEach(async () => {
+  await peer?.close();
+  await blobs.close();
+  await rm(folder, { recursive: true });
+});
+
+const run = async (input: Record<string, unknown> = {}, options: PeerOptions = {}) => {
+  peer = await startPeer(options);
+  const dialer = openDialer({
+    outbound: { transport: { 'b.test': `127.0.0.1:${peer.port}` }, commandTimeout: '400ms', dataTimeout: '400ms' },
+    dns: { zones: { 'inside.test': ['A 10.0.0.1'] } },
+  });
+  const context: StepContext = {
+    signal: new AbortController().signal,
+    report: (one) => void progress.push(one),
+    log: pino({ level: 'silent' }),
+    idempotencyKey: 'x',
+  };
+  try {
+    return await deliver.call(
+      { message, sender: 'a@a.test', recipient: 'b@b.test', ...input },
+      { blobs, dialer } as Dependencies,
+      context,
+    );
+  } finally {
+    await dialer.close();
+  }
+};
+
+describe('mail.deliver', () => {
+  it('delivers the stored message as it is, and reports each stage', async () => {
+    expect(await run()).toEqual({
+      host: '127.0.0.1',
+      reply: { code: 250, enhanced: '2.0.0', text: 'Stored' },
+      tls: null,
+    });
+    expect(peer.messages).toEqual([MESSAGE]);
+    expect(peer.commands).toContain(`MAIL FROM:<a@a.test> BODY=8BITMIME SIZE=${message.size}`);
+    expect(progress).toContainEqual({ stage: 'data' });
+    expect(progress).toContainEqual({ stage: 'final dot', host: '127.0.0.1' });
+  });
+
+  it('sees by itself that an address needs SMTPUTF8', async () => {
+    await run({ recipient: 'пример@b.test' }, { extensions: ['SMTPUTF8'] });
+    expect(peer.commands).toContain('MAIL FROM:<a@a.test> SMTPUTF8');
+  });
+
+  it.each([
+    [{ rcpt: '550 5.1.1 No such user' }, 'PermanentError', 'mail.refused', 550],
+    [{ rcpt: '450 4.2.0 Later' }, 'TemporaryError', 'mail.deferred', 450],
+    [{ dot: 'cut' }, 'TemporaryError', 'mail.outcome_unknown', null],
+    [{ rcpt: 'hang' }, 'TemporaryError', 'mail.timeout', null],
+  ] as const)('throws for %j a %s %s with the reply', async (options, name, code, replyCode) => {
+    await expect(run({}, options)).rejects.toMatchObject({ name, code, details: { host: '127.0.0.1', replyCode } });
+    expect(deliver.errors).toContain(code);
+  });
+
+  it.each([
+    [{ recipient: 'пример@b.test' }, 'mail.utf8_unsupported'],
+    [{ recipient: 'b@inside.test' }, 'network.address_refused'],
+    [{ recipient: 'b@gone.test' }, 'mail.no_host'],
+    [{ recipient: 'b@[127.0.0.1]' }, 'address.invalid'],
+    [{ recipient: 'nobody' }, 'address.invalid'],
+    [{ sender: 'a@a.test>\r\nRSET' }, 'address.invalid'],
+    [{ message: { key: `mail/${'0'.repeat(64)}`, sha256: '0'.repeat(64), size: 1 } }, 'blob.missing'],
+  ])('refuses %j for good with %s', async (input, code) => {
+    await expect(run(input)).rejects.toMatchObject({ name: 'PermanentError', code });
+    expect(deliver.errors).toContain(code);
+    expect(peer.messages).toEqual([]);
+  });
+});
