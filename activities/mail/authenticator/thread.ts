@@ -77,14 +77,15 @@ async function arc(
       signingDomain: key.domain,
       selector: key.selector,
       privateKey: key.privateKey,
-      authResults: key.authenticationResults,
+      // mailauth signs the field as one byte a character; internationalised addresses are UTF-8 (RFC 6532).
+      authResults: Buffer.from(key.authenticationResults, 'utf8').toString('latin1'),
       cv: key.cv,
     },
     strict: true,
   });
   const problem = seal.errors[0];
   if (problem || seal.headers.length === 0) throw sealProblem(key, problem);
-  const header = seal.headers.map((line) => `${line}\r\n`).join('');
+  const header = Buffer.from(seal.headers.map((line) => `${line}\r\n`).join(''), 'latin1').toString('utf8');
   return { header, instance: Number(/\bi=(\d+)/.exec(header)?.[1] ?? 0) };
 }
 
