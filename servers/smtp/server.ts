@@ -57,6 +57,8 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
     disabledCommands: ['AUTH'],
     authOptional: true,
     disableReverseLookup: true,
+    hideENHANCEDSTATUSCODES: false,
+    hideENHANCEDSTATUSCODES: false,
     hideDSN: true,
     hideREQUIRETLS: true,
     logger: false,
