@@ -55,8 +55,8 @@ export interface Expectation {
   bounce?: { to: string; about: string; status: string };
   /** The record must say that it was sent again after an outcome that nobody knew. */
   resent?: true;
-  /** Delivery attempts of the record, where the row is about them. */
-  attempts?: number;
+  /** How often a destination must have been tried, where the row is about it. */
+  attempts?: Record<string, number>;
 }
 
 export interface DemoCase extends Submission {
@@ -207,13 +207,13 @@ export async function demoCases(world: World, resolver: DNSResolver): Promise<De
       arrivals: [arrival('kept')],
       bounce: { to: `alice@${SIGNED_DOMAIN}`, about: theirs('gone'), status: '5.1.1' },
     }),
-    await good('deferred upstream first', ['busy'], { ...delivered('busy'), attempts: 2 }),
+    await good('deferred upstream first', ['busy'], { ...delivered('busy'), attempts: { [theirs('busy')]: 2 } }),
     await good('queued, then refused', ['late'], {
       told: '250 2.',
       outcomes: { [ours('late')]: 'bounced' },
       arrivals: [],
       bounce: { to: `alice@${SIGNED_DOMAIN}`, about: theirs('late'), status: '5.7.1' },
-      attempts: 2,
+      attempts: { [theirs('late')]: 2 },
     }),
     await good('cut off after the final dot', ['cut'], {
       ...delivered('cut'),

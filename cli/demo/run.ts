@@ -239,6 +239,7 @@ async function observer({ records, destination, home }: Stage, started: Date) {
       (one) =>
         one.raw.subarray(-message.length).equals(message) || must.arrivals.some((wanted) => arrivedAt(one, wanted.to)),
     ),
+    attempts: (destinationAddress) => destination.attempts(destinationAddress),
     bounces: bounces.filter(({ arrival }) => arrival.raw.includes(messageId(message))),
   });
 }
