@@ -2,6 +2,7 @@
  * What verification means for a message: the answer in the session (RFC 9989, 5.4; RFC 7372), and whether a bounce
  * may be sent to the envelope sender later.
  */
+import { toAsciiDomain } from './address.ts';
 import type { Authentication } from './authentication.ts';
 import { safeText } from './header.ts';
 import type { SmtpReply } from './reply.ts';
@@ -68,10 +69,10 @@ export function judge(findings: Findings, policy: MailPolicy): Judgement {
  * for it or a DKIM signature of its domain, or of a domain above or below it, passed.
  */
 export function mayBounce(authentication: Authentication, sender: string): boolean {
-  const domain = sender.slice(sender.lastIndexOf('@') + 1).toLowerCase();
+  const domain = comparable(sender.slice(sender.lastIndexOf('@') + 1));
   if (sender === '' || domain === '' || authentication.dmarc.result === 'fail') return false;
   const { spf, dkim } = authentication;
-  if (spf.result === 'pass' && spf.scope === 'mfrom' && spf.domain.toLowerCase() === domain) return true;
+  if (spf.result === 'pass' && spf.scope === 'mfrom' && comparable(spf.domain) === domain) return true;
   return dkim.some(
     (signature) => signature.result === 'pass' && signature.underSized === 0 && related(signature.domain, domain),
   );
@@ -92,11 +93,20 @@ function mayStillPass({ authentication: { spf, dkim, dmarc }, temporary }: Findi
 
 /** Equal, or one is below the other; a single label (a top-level domain) vouches for nobody. */
 function related(one: string, other: string): boolean {
-  const a = one.toLowerCase();
-  const b = other.toLowerCase();
+  const a = comparable(one);
+  const b = comparable(other);
   if (a === b) return true;
   const [shorter, longer] = a.length < b.length ? [a, b] : [b, a];
   return shorter.includes('.') && longer.endsWith(`.${shorter}`);
+}
+
+/** An envelope under SMTPUTF8 may hold U-labels where DNS and DKIM have A-labels. What is no domain matches nothing but itself. */
+function comparable(domain: string): string {
+  try {
+    return toAsciiDomain(domain);
+  } catch {
+    return domain.toLowerCase();
+  }
 }
 
 /** Domains and problems in the texts are a stranger's words. */

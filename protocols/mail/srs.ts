@@ -1,7 +1,7 @@
 /**
- * The Sender Rewriting Scheme (Wong and Shevek, "SRS: Sender Rewriting Scheme", 2003), as Mail::SRS 0.31 and
- * postsrsd do it: a forwarder puts its own domain into the envelope sender, so that SPF passes, and finds the
- * original sender again when a bounce comes back.
+ * The Sender Rewriting Scheme (Wong and Shevek, "SRS: Sender Rewriting Scheme", 2003), in the form of Mail::SRS 0.31
+ * and postsrsd, with a stronger MAC: a forwarder puts its own domain into the envelope sender, so that SPF passes,
+ * and finds the original sender again when a bounce comes back.
  *
  *     alice@example.org  ->  SRS0=HHHHHHHH=TT=example.org=alice@fwd.test
  *     SRS0=...@first     ->  SRS1=HHHHHHHH=first==...@second
@@ -50,17 +50,16 @@ export function rewriteSender(sender: string, options: SrsOptions & { alias: str
 }
 
 function rewriteLocalPart(localPart: string, domain: string, options: SrsOptions): string {
-  const length = Math.min(options.hashLength ?? HASH_LENGTH, WHOLE_HASH);
+  const hash = (...parts: string[]): string => mac(options.secret, parts, options.hashLength ?? HASH_LENGTH);
   const second = splitAt(SRS1.exec(localPart)?.[1], 3);
   // A third hop keeps the first forwarder and answers for it with a MAC of its own: addresses never grow past SRS1.
-  if (second) return `SRS1=${mac(options.secret, [second[1]!, second[2]!]).slice(0, length)}=${second[1]}=${second[2]}`;
-  const first = SRS0.exec(localPart);
-  if (first) {
-    const rest = localPart.slice(4);
-    return `SRS1=${mac(options.secret, [domain, rest]).slice(0, length)}=${domain}=${rest}`;
+  if (second) return `SRS1=${hash(second[1]!, second[2]!)}=${second[1]}=${second[2]}`;
+  if (SRS0.test(localPart)) {
+    const rest = localPart.slice('SRS0'.length);
+    return `SRS1=${hash(domain, rest)}=${domain}=${rest}`;
   }
   const stamp = encodeDay(options.now);
-  return `SRS0=${mac(options.secret, [stamp, domain, localPart]).slice(0, length)}=${stamp}=${domain}=${localPart}`;
+  return `SRS0=${hash(stamp, domain, localPart)}=${stamp}=${domain}=${localPart}`;
 }
 
 /**
@@ -115,15 +114,20 @@ function splitAt(text: string | undefined, count: number): string[] | undefined 
   return [...parts.slice(0, count - 1), parts.slice(count - 1).join('=')];
 }
 
-/** Over the lower-cased parts, so that a server that lower-cases local parts breaks nothing. */
-function mac(secret: Buffer | string, parts: string[]): string {
-  return createHmac('sha1', secret).update(parts.join('').toLowerCase()).digest('base64').slice(0, WHOLE_HASH);
+/**
+ * `length` base64 characters over the lower-cased parts, so that a server that lower-cases local parts breaks
+ * nothing. The short MACs of the reference join the parts with nothing between: the owner of `example.dev` could
+ * turn an address for `ictim@example.dev` into one for `victim@example.de`. Ours keep the parts apart.
+ */
+function mac(secret: Buffer | string, parts: string[], length: number): string {
+  const text = parts.join(length < HASH_LENGTH ? '' : '=').toLowerCase();
+  return createHmac('sha1', secret).update(text).digest('base64').slice(0, Math.min(length, WHOLE_HASH));
 }
 
 function checkMac(address: string, hash: string, parts: string[], options: SrsOptions): void {
   if (hash.length < (options.hashLengthMin ?? HASH_LENGTH))
     throw invalid(address, 'its MAC is too short to be one of ours');
-  const expected = Buffer.from(mac(options.secret, parts).slice(0, hash.length).toLowerCase());
+  const expected = Buffer.from(mac(options.secret, parts, hash.length).toLowerCase());
   const given = Buffer.from(hash.toLowerCase());
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw invalid(address, 'its MAC is wrong');
 }

@@ -152,6 +152,12 @@ describe('a bounce goes only to who is shown to have sent the mail', () => {
     ],
     ['when SPF passed', found(spf('pass')), sender, true],
     ['when SPF passed in other letters', found(spf('pass')), 'alice@MAIL.a.test', true],
+    [
+      'when SPF passed for the A-label of its U-label',
+      found(spf('pass', 'mfrom', 'xn--bcher-kva.test')),
+      'alice@bücher.test',
+      true,
+    ],
     ['when its domain signed', found({ dkim: [signature('fail'), signature('pass', 'mail.a.test')] }), sender, true],
     ['when its parent signed', found({ dkim: [signature('pass', 'a.test')] }), sender, true],
     ['when its child signed', found({ dkim: [signature('pass', 'x.mail.a.test')] }), sender, true],

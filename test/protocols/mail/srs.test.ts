@@ -53,6 +53,13 @@ describe('refuses', () => {
     expect(permanentCode(() => reverseSender(address, { ...options, now }))).toBe('srs.invalid');
   });
 
+  it('an address whose parts were cut elsewhere: the owner of example.dev does not speak for example.de', () => {
+    const theirs = rewriteSender('ictim@example.dev', { ...options, alias: 'fwd.test' });
+    const forged = theirs.replace('example.dev=ictim', 'example.de=victim');
+    expect(forged).not.toBe(theirs);
+    expect(permanentCode(() => reverseSender(forged, options))).toBe('srs.invalid');
+  });
+
   it('the MAC of another secret', () => {
     expect(permanentCode(() => reverseSender(made, { ...options, secret: 'other' }))).toBe('srs.invalid');
   });
