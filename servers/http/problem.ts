@@ -95,6 +95,8 @@ export function problemOf(
     fix: thrown.fix,
   });
   if (temporary) headers['retry-after'] = String(Math.ceil((thrown.retryAfterMs ?? RETRY_AFTER) / 1_000));
+  // The rest of the body is not read: this connection is of no more use.
+  if (status === 413) headers.connection = 'close';
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="switchyard"';
   return { problem, headers };
 }

@@ -125,7 +125,7 @@ export async function readBody(http: Context<HttpEnv>, maxBytes: number): Promis
       throw new PermanentError({
         code: 'input.too_large',
         message: `The body is larger than ${maxBytes} bytes.`,
-        fix: 'Store large content with PUT /v1/blobs/{prefix} and pass its reference.',
+        fix: 'Store large content with POST /v1/blobs and pass its reference.',
         details: { maxBytes },
       });
     }

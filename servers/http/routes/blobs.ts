@@ -4,63 +4,34 @@ import { z } from 'zod';
 import { BlobRef } from '../../../activities/schemas.ts';
 import { PermanentError } from '../../../protocols/errors.ts';
 import { BLOB_SIZE, UPLOAD_EXPIRY } from '../limits.ts';
-import { defineRoute, type Route, type RouteRequest } from '../route.ts';
+import { defineRoute, type Route } from '../route.ts';
 
 const DESCRIPTION = `The answer is the reference that steps take. The blob belongs to the token for a day; a step or run that keeps it longer says so itself. At most ${BLOB_SIZE / 1_048_576} MiB.`;
 const Prefix = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'write a prefix of lower-case letters, digits and hyphens, such as uploads');
-const answers = { 201: { description: 'It is stored, and would survive a power cut.', body: BlobRef } };
-
-async function store(
-  { context: { dependencies }, http, token }: RouteRequest<unknown, unknown>,
-  prefix: string,
-): Promise<Response> {
-  const checked = Prefix.safeParse(prefix);
-  if (!checked.success) {
-    throw new PermanentError({
-      code: 'input.invalid',
-      message: `prefix: ${checked.error.issues[0]?.message}`,
-      fix: 'Use uploads.',
-      details: { field: 'prefix' },
-    });
-  }
-  const source = (http.req.raw.body ?? Readable.from([])) as AsyncIterable<Uint8Array>;
-  const ref = await dependencies.blobs.write(source, { prefix: checked.data, maxBytes: BLOB_SIZE });
-  await dependencies.records.blobOwners.own(
-    ref,
-    `token:${token.id}`,
-    new Date(Date.now() + UPLOAD_EXPIRY).toISOString(),
-  );
-  return http.json(ref, 201);
-}
+/** `<prefix>/<sha256>`: nothing else was ever a key, and nothing else reaches a path. */
+const KEY = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*\/[0-9a-f]{64}$/;
 
 export const blobRoutes: readonly Route[] = [
-  defineRoute({
-    method: 'put',
-    path: '/v1/blobs/{prefix}',
-    group: 'Blobs',
-    summary: 'Store bytes under a prefix.',
-    description: DESCRIPTION,
-    parameters: { prefix: 'First part of the key, such as uploads.' },
-    scope: 'blobs:write',
-    body: 'bytes',
-    answers,
-    errors: ['blob.too_large', 'blob.unavailable'],
-    handle: (request) => store(request, request.path.prefix ?? ''),
-  }),
   defineRoute({
     method: 'post',
     path: '/v1/blobs',
     group: 'Blobs',
-    summary: 'Store bytes; the prefix is in the query.',
+    summary: 'Store bytes.',
     description: DESCRIPTION,
     scope: 'blobs:write',
-    query: z.object({ prefix: z.string().default('uploads').describe('First part of the key.') }),
+    query: z.object({ prefix: Prefix.default('uploads').describe('First part of the key.') }),
     body: 'bytes',
-    answers,
+    answers: { 201: { description: 'It is stored, and would survive a power cut.', body: BlobRef } },
     errors: ['blob.too_large', 'blob.unavailable'],
-    handle: (request) => store(request, request.query.prefix),
+    async handle({ context: { dependencies }, http, token, query }) {
+      const source = (http.req.raw.body ?? Readable.from([])) as AsyncIterable<Uint8Array>;
+      const ref = await dependencies.blobs.write(source, { prefix: query.prefix, maxBytes: BLOB_SIZE });
+      const expiresAt = new Date(Date.now() + UPLOAD_EXPIRY).toISOString();
+      await dependencies.records.blobOwners.own(ref, `token:${token.id}`, expiresAt);
+      return http.json(ref, 201);
+    },
   }),
   defineRoute({
     method: 'get',
@@ -89,10 +60,7 @@ export async function sendBlob(
   filename: string,
   headOnly: boolean,
 ): Promise<Response> {
-  const size =
-    BlobRef.shape.key.safeParse(key).success && !key.split('/').some((part) => /^\.+$/.test(part))
-      ? await blobs.size(key)
-      : undefined;
+  const size = KEY.test(key) ? await blobs.size(key) : undefined;
   if (size === undefined)
     throw new PermanentError({
       code: 'blob.missing',
