@@ -3,7 +3,7 @@
  * start theirs here too.
  */
 import { EventEmitter } from 'node:events';
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { extname, join, resolve } from 'node:path';
 import { GRACE_MS } from '../../servers/process.ts';
 import type { Addresses, Endpoint } from '../../stores/configuration/addresses.ts';
@@ -30,7 +30,7 @@ import { connectTemporal, REACHABLE_TIMEOUT_MS, START_TIMEOUT_MS } from './tempo
 export interface InstallationOptions {
   /** Where it lives: switchyard.yaml and the state folder are looked for here. */
   folder: string;
-  /** Another file than `<folder>/switchyard.yaml`. */
+  /** Another file than `<folder>/switchyard.yaml`; without either, the demo configuration. */
   configurationFile?: string;
   /** Environment of the processes; default: this process's own. */
   env?: NodeJS.ProcessEnv;
@@ -149,7 +149,8 @@ const WORKER_SEMI_SPACE = 64;
 export async function startInstallation(options: InstallationOptions): Promise<Installation> {
   const environment = options.env ?? process.env;
   const progress = options.quiet ? silentProgress : createProgress();
-  const file = configurationFile(options);
+  const named = options.configurationFile ?? (environment.SWITCHYARD_CONFIG || undefined);
+  const file = named && resolve(options.folder, named);
   const configuration = await loadConfiguration({ file, folder: options.folder });
   const { state } = configuration;
 
@@ -279,10 +280,4 @@ async function startProcesses(installation: Installation, plan: StartPlan): Prom
 function endpoint(address: string): Endpoint {
   const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(address) ?? [];
   return { host, port: Number(port) };
-}
-
-function configurationFile({ folder, configurationFile: named }: InstallationOptions): string | undefined {
-  if (named !== undefined) return resolve(folder, named);
-  const usual = join(resolve(folder), 'switchyard.yaml');
-  return existsSync(usual) ? usual : undefined;
 }

@@ -48,17 +48,24 @@ export function runningTable(installation: Installation, tookMs: number, bold: (
   ].join('\n');
 }
 
-/** `demo.test -> you@inbox.test`, or the names alone where there are many rules. */
+/** `demo.test -> local inbox`, or the names alone where there is more to say than fits. */
 function domainsText(configuration: Configuration): string {
   const domains = Object.entries(configuration.mail.domains);
-  if (domains.length === 0) return 'no domain yet: see switchyard.yaml';
-  const [[domain, { rules }] = ['', { rules: [] }]] = domains;
-  const destinations = rules.flatMap((rule) => rule.forward ?? []);
-  if (domains.length === 1 && destinations.length === 1) return `${domain} -> ${destinations[0]}`;
-  const names = domains.slice(0, DOMAINS_SHOWN).map(([name]) => name);
-  return domains.length > DOMAINS_SHOWN
-    ? `${names.join(', ')} and ${domains.length - DOMAINS_SHOWN} more`
-    : names.join(', ');
+  const [first] = domains;
+  if (!first) return 'no domain yet: see switchyard.yaml';
+  const destinations = [...new Set(first[1].rules.flatMap((rule) => rule.forward ?? []))];
+  if (domains.length === 1 && destinations.length === 1)
+    return `${first[0]} -> ${destinationText(destinations[0] ?? '', configuration)}`;
+  const names = domains
+    .slice(0, DOMAINS_SHOWN)
+    .map(([name]) => name)
+    .join(', ');
+  return domains.length > DOMAINS_SHOWN ? `${names} and ${domains.length - DOMAINS_SHOWN} more` : names;
+}
+
+function destinationText(destination: string, { outbound }: Configuration): string {
+  const transport = outbound.transport[destination.slice(destination.lastIndexOf('@') + 1)] ?? outbound.transport['*'];
+  return transport === 'inbox' ? 'local inbox' : destination;
 }
 
 const DEMO_DOMAIN = 'demo.test';
