@@ -174,7 +174,8 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     const chosen = await choosePorts(configuration, { externalTemporal, anyPort: options.anyPort });
     installation = new Installation(configuration, chosen, program?.serverVersion ?? null, lock);
     const { signal, folder } = options;
-    signal?.addEventListener('abort', () => installation?.kill(), { once: true });
+    const abort = () => installation?.kill();
+    signal?.addEventListener('abort', abort);
     await startProcesses(installation, {
       environment,
       folder,
@@ -185,6 +186,8 @@ export async function startInstallation(options: InstallationOptions): Promise<I
       progress,
       signal,
     });
+    // From here on it is ended with grace.
+    signal?.removeEventListener('abort', abort);
     return installation;
   } catch (error) {
     installation?.kill();

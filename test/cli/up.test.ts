@@ -122,13 +122,19 @@ describe('a running installation', () => {
     expect(isAlive(before.pids[name] as ProcessIdentity)).toBe(false);
   });
 
-  it('ends every process on Ctrl-C and leaves no run file', async () => {
+  it('ends every process on Ctrl-C, each with its grace, and leaves no run file', async () => {
     await vi.waitUntil(() => living(runFile(folder).pids).length === 7, START);
     const { pids } = runFile(folder);
     installation.child.kill('SIGINT');
     expect(await installation.exited).toBe(0);
     expect(living(pids)).toEqual([]);
     expect(existsSync(join(folder, '.switchyard/run.json'))).toBe(false);
+    for (const name of ['smtp', 'http', 'worker', 'inbox']) {
+      const log = readFileSync(join(folder, `.switchyard/logs/${name}.log`), 'utf8')
+        .trimEnd()
+        .split('\n');
+      expect(log.at(-1), name).toContain('"msg":"stopped"');
+    }
   });
 });
 
