@@ -58,7 +58,6 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
     authOptional: true,
     disableReverseLookup: true,
     hideENHANCEDSTATUSCODES: false,
-    hideENHANCEDSTATUSCODES: false,
     hideDSN: true,
     hideREQUIRETLS: true,
     logger: false,
