@@ -23,7 +23,7 @@ export function createProgress(stream = process.stderr) {
     const frame = FRAMES[Math.floor(elapsed / FRAME_MS) % FRAMES.length];
     const time = elapsed >= NOTICEABLE_MS ? `  ${elapsedText(elapsed)}` : '';
     const text = `  ${frame} ${current.title}${time}${current.detail ? `  ${current.detail}` : ''}`;
-    stream.write(`\r\x1b[K${text.slice(0, (stream.columns ?? 80) - 1)}`);
+    stream.write(`\r\x1b[K${text.slice(0, (stream.columns || 80) - 1)}`);
   };
 
   return {
