@@ -1,6 +1,6 @@
 /** The HTTP application: API, health, pages. One table of routes, one place for errors, one for headers. */
 import { randomUUID } from 'node:crypto';
-import { Hono, type MiddlewareHandler } from 'hono';
+import { Hono, type Context, type MiddlewareHandler } from 'hono';
 import { PermanentError } from '../../protocols/errors.ts';
 import { authenticate } from './authentication.ts';
 import type { HttpContext, HttpEnv } from './context.ts';
@@ -51,20 +51,27 @@ export function createApp(context: HttpContext): Hono<HttpEnv> {
   app.get('/openapi.json', (http) => http.json(document(publicUrl(context))));
   mountPages(app, context, () => document(publicUrl(context)));
 
-  app.notFound(() => {
-    throw new PermanentError({
-      code: 'page.missing',
-      message: 'There is nothing at this address.',
-      fix: 'The API is described at /docs.',
-    });
-  });
-  app.onError((thrown, http) => {
-    const { problem, headers } = problemOf(thrown, http.get('requestId'), context.log);
-    const wantsPage = !http.req.path.startsWith('/v1/') && (http.req.header('accept') ?? '').includes('text/html');
-    if (wantsPage) return showProblem(http, problem);
-    return http.body(JSON.stringify(problem), problem.status as 400, headers);
-  });
+  app.notFound((http) =>
+    answerProblem(
+      context,
+      http,
+      new PermanentError({
+        code: 'page.missing',
+        message: 'There is nothing at this address.',
+        fix: 'The API is described at /docs.',
+      }),
+    ),
+  );
+  app.onError((thrown, http) => answerProblem(context, http, thrown));
   return app;
+}
+
+/** A page for people, problem details for programs. */
+function answerProblem(context: HttpContext, http: Context<HttpEnv>, thrown: unknown): Response | Promise<Response> {
+  const { problem, headers } = problemOf(thrown, http.get('requestId'), context.log);
+  const isPerson = !http.req.path.startsWith('/v1/') && (http.req.header('accept') ?? '').includes('text/html');
+  if (isPerson) return showProblem(http, problem);
+  return http.body(JSON.stringify(problem), problem.status as 400, headers);
 }
 
 /** Where others reach this server. */
