@@ -27,21 +27,37 @@ export interface Addresses {
 }
 
 /** Chosen to be free of root rights and of each other; `up` moves on from a taken one. */
-export const DEFAULT_PORTS = { smtp: 2525, http: 8080, inbox: 2526, temporal: 7233, temporalUi: 8233, workerMetrics: 9464, smtpMetrics: 9465 } as const;
+export const DEFAULT_PORTS = {
+  smtp: 2525,
+  http: 8080,
+  inbox: 2526,
+  temporal: 7233,
+  temporalUi: 8233,
+  workerMetrics: 9464,
+  smtpMetrics: 9465,
+} as const;
 
 /** Host every default listens on. */
 export const LOOPBACK = '127.0.0.1';
 
-export function resolveAddresses(configuration: Configuration, environment: NodeJS.ProcessEnv = process.env): Addresses {
+export function resolveAddresses(
+  configuration: Configuration,
+  environment: NodeJS.ProcessEnv = process.env,
+): Addresses {
   if (environment.SWITCHYARD_ADDRESSES) return JSON.parse(environment.SWITCHYARD_ADDRESSES) as Addresses;
   const running = readRunning(configuration.state);
   if (running) return running;
   return {
-    temporal: environment.TEMPORAL_ADDRESS ?? configuration.temporal.address ?? `${LOOPBACK}:${configuration.temporal.port ?? DEFAULT_PORTS.temporal}`,
+    temporal:
+      environment.TEMPORAL_ADDRESS ??
+      configuration.temporal.address ??
+      `${LOOPBACK}:${configuration.temporal.port ?? DEFAULT_PORTS.temporal}`,
     temporalUi: configuration.temporal.uiUrl ?? null,
     smtp: { host: configuration.mail.listen.host, port: configuration.mail.listen.port ?? DEFAULT_PORTS.smtp },
     http: { host: configuration.http.host, port: configuration.http.port ?? DEFAULT_PORTS.http },
-    inbox: configuration.inbox.enabled ? { host: LOOPBACK, port: configuration.inbox.port ?? DEFAULT_PORTS.inbox } : null,
+    inbox: configuration.inbox.enabled
+      ? { host: LOOPBACK, port: configuration.inbox.port ?? DEFAULT_PORTS.inbox }
+      : null,
     workerMetrics: { host: LOOPBACK, port: configuration.metrics.workerPort ?? DEFAULT_PORTS.workerMetrics },
     smtpMetrics: { host: LOOPBACK, port: configuration.metrics.smtpPort ?? DEFAULT_PORTS.smtpMetrics },
   };

@@ -7,19 +7,23 @@ import { Duration, Size } from './units.ts';
 
 const Port = z.number().int().min(1).max(65535);
 /** `host:port`, an IPv6 address in brackets. */
-const HostAndPort = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'write host:port, such as 127.0.0.1:2526');
+const HostAndPort = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'write host:port, such as 127.0.0.1:2526');
 
 /** One rule: who it is for, and what happens. `*` stands for every other address of the domain. */
-export const RuleDeclaration = z.strictObject({
-  /** Local part, or `*` for the catch-all. */
-  address: z.string().min(1),
-  /** One or more destinations; each gets its own delivery. */
-  forward: z.array(z.string().min(3)).min(1).max(20).optional(),
-  /** Accept and forget, with an activity record. */
-  drop: z.literal(true).optional(),
-}).refine((rule) => (rule.forward === undefined) !== (rule.drop === undefined), {
-  message: 'a rule either forwards or drops: give `forward: [address]` or `drop: true`',
-});
+export const RuleDeclaration = z
+  .strictObject({
+    /** Local part, or `*` for the catch-all. */
+    address: z.string().min(1),
+    /** One or more destinations; each gets its own delivery. */
+    forward: z.array(z.string().min(3)).min(1).max(20).optional(),
+    /** Accept and forget, with an activity record. */
+    drop: z.literal(true).optional(),
+  })
+  .refine((rule) => (rule.forward === undefined) !== (rule.drop === undefined), {
+    message: 'a rule either forwards or drops: give `forward: [address]` or `drop: true`',
+  });
 
 const Limits = z.strictObject({
   /** RFC 1870 SIZE; what large mailbox providers and routers accept inbound. */
@@ -54,20 +58,24 @@ const Mail = z.strictObject({
   /** PEM files for STARTTLS; without them a self-signed certificate is made. */
   tls: z.strictObject({ certificate: z.string(), key: z.string() }).optional(),
   limits: Limits.prefault({}),
-  policy: z.strictObject({
-    /** Mail in which neither SPF nor DKIM passes. */
-    unauthenticated: z.enum(['refuse', 'accept']).default('refuse'),
-    /** Mail that fails DMARC under p=reject. */
-    dmarcReject: z.enum(['refuse', 'accept']).default('refuse'),
-  }).prefault({}),
+  policy: z
+    .strictObject({
+      /** Mail in which neither SPF nor DKIM passes. */
+      unauthenticated: z.enum(['refuse', 'accept']).default('refuse'),
+      /** Mail that fails DMARC under p=reject. */
+      dmarcReject: z.enum(['refuse', 'accept']).default('refuse'),
+    })
+    .prefault({}),
   /** How long a session waits for the first delivery before it answers 250 'queued'. Senders wait 10 minutes (RFC 5321, 4.5.3.2.6). */
   sessionWait: Duration.default(20_000),
-  retry: z.strictObject({
-    /** Waits between attempts; the last one repeats. */
-    delays: z.array(Duration).min(1).default([60_000, 300_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000]),
-    /** RFC 5321, 4.5.4.1: give up after four to five days. */
-    giveUpAfter: Duration.default(5 * 86_400_000),
-  }).prefault({}),
+  retry: z
+    .strictObject({
+      /** Waits between attempts; the last one repeats. */
+      delays: z.array(Duration).min(1).default([60_000, 300_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000]),
+      /** RFC 5321, 4.5.4.1: give up after four to five days. */
+      giveUpAfter: Duration.default(5 * 86_400_000),
+    })
+    .prefault({}),
   /** Days an activity record is kept. */
   keepActivity: Duration.default(31 * 86_400_000),
   /** Days an SRS address takes bounces back. */
@@ -83,7 +91,9 @@ const Outbound = z.strictObject({
    * `domain: host:port` overrides MX: demos, smarthosts, networks where port 25 is closed. `*` is a smarthost for all;
    * the word `inbox` is the local inbox, wherever it listens.
    */
-  transport: z.record(z.string(), z.union([z.literal('inbox'), HostAndPort], 'write host:port, such as 127.0.0.1:2526, or inbox')).default({}),
+  transport: z
+    .record(z.string(), z.union([z.literal('inbox'), HostAndPort], 'write host:port, such as 127.0.0.1:2526, or inbox'))
+    .default({}),
   /** The port of MX hosts. */
   port: Port.default(25),
   /** Connections at once to one destination host, so that a slow one cannot take every slot. */
@@ -124,12 +134,14 @@ export const Configuration = z.strictObject({
   /** The state folder, relative to the configuration file. */
   state: z.string().default('.switchyard'),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
-  http: z.strictObject({
-    host: z.string().default('127.0.0.1'),
-    port: Port.optional(),
-    /** How others reach the API and the pages. */
-    publicUrl: z.url().optional(),
-  }).prefault({}),
+  http: z
+    .strictObject({
+      host: z.string().default('127.0.0.1'),
+      port: Port.optional(),
+      /** How others reach the API and the pages. */
+      publicUrl: z.url().optional(),
+    })
+    .prefault({}),
   mail: Mail.prefault({}),
   outbound: Outbound.prefault({}),
   dns: Dns.prefault({}),
