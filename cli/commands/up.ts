@@ -50,6 +50,7 @@ export async function run(args: string[]): Promise<number> {
     installation = await startInstallation({
       folder: process.cwd(),
       configurationFile: values.config,
+      anyPort: values['any-port'],
       signal: stop.signal,
     });
   } catch (error) {
