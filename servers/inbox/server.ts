@@ -13,6 +13,7 @@ import type { BlobRef } from '../../stores/blobs/port.ts';
 import type { InboxMessage } from '../../stores/records/port.ts';
 import { messageOf, PermanentError, SwitchyardError } from '../../protocols/errors.ts';
 import type { RunningServer, ServerOptions } from '../server.ts';
+import { withOwnKeys } from './own-keys.ts';
 
 /** The newest are kept: this is for looking, not a mailbox. */
 export const KEPT_MESSAGES = 500;
@@ -45,7 +46,7 @@ export async function startInbox({ configuration, addresses, log }: ServerOption
       fix: 'Let it listen on 127.0.0.1.',
     });
   }
-  const dependencies = await openDependencies(configuration, addresses);
+  const dependencies = await openDependencies(await withOwnKeys(configuration), addresses);
   const maxBytes = configuration.mail.limits.messageSize + HEADROOM;
   const server = new SMTPServer({
     name: 'inbox.switchyard.test',

@@ -56,7 +56,7 @@ function messageTable(items: InboxMessage[]): Html {
             </td>
             <td class="n wide">${bytes(one.blob.size)}</td>
             <td class="wide">
-              ${one.authentication ? html`<span class="tags">${verdictTag('DMARC', one.authentication.dmarc.result)}${verdictTag('ARC', one.authentication.arc.result)}</span>` : html`<span class="quiet">not verified</span>`}
+              ${one.authentication ? html`<span class="tags">${verdictTag('ARC', one.authentication.arc.result)}${verdictTag('DMARC', one.authentication.dmarc.result)}</span>` : html`<span class="quiet">not verified</span>`}
             </td>
           </tr>`,
       )}

@@ -30,7 +30,7 @@ export async function messagePage(context: HttpContext, id: string): Promise<Htm
           record.outcome === 'delivered' ? 'Last reply' : 'Why',
           html`<div class="body">
             <p>${reason(record) || record.errorText}</p>
-            ${record.errorText && record.errorText !== reason(record) ? html`<p>${record.errorText}</p>` : ''}${record.errorCode ? html`<p class="quiet">Code <code>${record.errorCode}</code></p>` : ''}
+            ${record.errorText && !reason(record).includes(record.errorText) ? html`<p>${record.errorText}</p>` : ''}${record.errorCode ? html`<p class="quiet">Code <code>${record.errorCode}</code></p>` : ''}
           </div>`,
         )
       : ''

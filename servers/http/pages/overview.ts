@@ -18,12 +18,13 @@ const UNDELIVERED = ['refused', 'bounced', 'failed'] as const;
 export async function overviewPage(context: HttpContext, keys: KeyWatch): Promise<Html> {
   const { records } = context.dependencies;
   const now = Date.now();
-  const [counts, hours, recent, old, rules] = await Promise.all([
+  const [counts, hours, recent, old, rules, keyStates] = await Promise.all([
     records.activity.count(new Date(now - DAY).toISOString()),
     countHours(records, now),
     activityPage(records, { limit: RECENT }),
     records.activity.openBefore(new Date(now - OLD).toISOString()),
     records.rules.list(),
+    keys.look(),
   ]);
   const received = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const delivered = counts.delivered ?? 0;
@@ -35,7 +36,7 @@ export async function overviewPage(context: HttpContext, keys: KeyWatch): Promis
     failed: counts.failed ?? 0,
     undelivered,
     old,
-    keys: keys.look(),
+    keys: keyStates,
     hasRules: rules.some((rule) => rule.enabled),
   });
   const body = html`${head(`Mail at ${context.configuration.hostname}`, sub)}
@@ -46,7 +47,7 @@ export async function overviewPage(context: HttpContext, keys: KeyWatch): Promis
       ${tile('Not delivered', number(undelivered), `/mail?since=24h&outcome=${UNDELIVERED.join(',')}`, undelivered === 0 ? 'none refused or bounced' : `${number(counts.refused ?? 0)} refused, ${number(counts.bounced ?? 0)} bounced, ${number(counts.failed ?? 0)} failed`)}
     </dl>
     ${received > 0 ? hoursPanel(hours) : ''}
-    ${panel('What to do next', advice.length > 0 ? html`${advice.map(showAdvice)}` : html`<div class="body empty"><p>Nothing. Every message is delivered or on its way, and the keys are published.</p></div>`, 'from the records and the DNS')}
+    ${panel('What to do next', advice.length > 0 ? html`${advice.map(showAdvice)}` : html`<div class="body empty"><p>Nothing. ${allWell(received, keyStates)}</p></div>`, 'from the records and the DNS')}
     ${panel(
       'Recent messages',
       recent.items.length > 0
@@ -82,6 +83,14 @@ function showAdvice({ what, why, command, link }: Advice): Html {
     </div>
     ${link ? html`<a href="${link.href}">${link.text}</a>` : ''}
   </div>`;
+}
+
+function allWell(received: number, keys: KeyState[]): string {
+  const mail =
+    received === 0
+      ? 'There is a rule, and mail may come.'
+      : 'Every message that was let in is delivered or on its way.';
+  return keys.length > 0 && keys.every(({ state }) => state === 'published') ? `${mail} The keys are published.` : mail;
 }
 
 interface Situation {
@@ -131,13 +140,13 @@ function adviceFor({ failed, undelivered, old, keys, hasRules }: Situation): Adv
       advice.push({
         what: `Publish the key of ${domain}.`,
         why: `There is no record at ${selector}._domainkey.${domain}, so receivers cannot check the seals.`,
-        command: `switchyard keys ${domain}`,
+        command: `switchyard keys records ${domain}`,
       });
     if (state === 'different')
       advice.push({
         what: `The published key of ${domain} is another one.`,
         why: `The record at ${selector}._domainkey.${domain} does not hold the key that signs: every signature fails.`,
-        command: `switchyard keys ${domain}`,
+        command: `switchyard keys records ${domain}`,
       });
   }
   if (!hasRules) {

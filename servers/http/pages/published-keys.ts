@@ -1,4 +1,5 @@
 /** Whether the DKIM keys are in the DNS, asked in the background so that no page waits for a resolver. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { HttpContext } from '../context.ts';
 
 export interface KeyState {
@@ -9,12 +10,14 @@ export interface KeyState {
 }
 
 export interface KeyWatch {
-  /** What is known now; asks anew in the background when that is old. */
-  look(): KeyState[];
+  /** What is known now, asked anew when that is old; a slow resolver is waited for only a moment. */
+  look(): Promise<KeyState[]>;
 }
 
 /** DNS changes are seen within this time. */
 const FRESH = 60_000;
+/** A page is on its way within 200 ms. */
+const PATIENCE = 100;
 
 export function createKeyWatch(context: HttpContext): KeyWatch {
   let known: KeyState[] = [];
@@ -27,19 +30,25 @@ export function createKeyWatch(context: HttpContext): KeyWatch {
     }
   };
   return {
-    look() {
+    async look() {
       if (Date.now() - askedAt > FRESH) {
         askedAt = Date.now();
-        void refresh();
+        await Promise.race([refresh(), sleep(PATIENCE)]);
       }
       return known;
     },
   };
 }
 
-async function checkKeys({ dependencies: { records, keys, resolver } }: HttpContext): Promise<KeyState[]> {
+async function checkKeys({
+  configuration,
+  dependencies: { records, keys, resolver },
+}: HttpContext): Promise<KeyState[]> {
   const forwarding = (await records.rules.list()).filter((rule) => rule.enabled && rule.action.type === 'forward');
-  const domains = [...new Set(forwarding.map((rule) => rule.domain))].sort();
+  // A domain that lives in the configuration's own zones has nowhere to publish.
+  const domains = [...new Set(forwarding.map((rule) => rule.domain))]
+    .filter((domain) => !(domain in configuration.dns.zones))
+    .sort();
   const made = await keys.list();
   return Promise.all(
     domains.map(async (domain): Promise<KeyState> => {

@@ -63,7 +63,7 @@ function rows({ spf, dkim, dmarc, arc }: Authentication): Row[] {
     method: 'DMARC',
     result: dmarc.result,
     tone: verdictTone(dmarc.result),
-    words: `${dmarc.domain || 'The author domain'} ${policy}; what was done: ${dmarc.disposition}.`,
+    words: `${dmarc.domain || 'The author domain'} ${policy}; what was done: ${dmarc.disposition}.${dmarc.result === 'fail' && arc.result === 'pass' ? FORWARDED : ''}`,
   });
   found.push({
     method: 'ARC',
@@ -76,6 +76,9 @@ function rows({ spf, dkim, dmarc, arc }: Authentication): Row[] {
   });
   return found;
 }
+
+/** RFC 8617, 1: what ARC is for. */
+const FORWARDED = ' Forwarding breaks alignment; the ARC chain carries what the first host found.';
 
 /** RFC 7208, 2.6. */
 const SPF: Record<Authentication['spf']['result'], string> = {

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Authentication } from '../../../stores/records/port.ts';
+import { openKeys } from '../../../stores/keys/open.ts';
+import type { PublicKeyRecord } from '../../../stores/keys/port.ts';
 import { openBlobs } from '../../../stores/blobs/open.ts';
 import { activity, browse, idAt, startService, type Service } from './service.ts';
 
@@ -185,6 +187,57 @@ describe('the pages', () => {
       'content-type': 'text/css; charset=utf-8',
       'cache-control': expect.stringContaining('immutable'),
     });
+  });
+});
+
+describe('what to do about keys', () => {
+  const overview = async (zones: (key: PublicKeyRecord) => Record<string, string[]>, makeKey = true) => {
+    // The key must be there before the zones that publish it: the state folder is made twice.
+    const first = await startService();
+    await first.records.rules.put(
+      {
+        domain: 'a.example',
+        localPart: '*',
+        action: { type: 'forward', destinations: ['x@b.example'] },
+        source: 'api',
+      },
+      'test',
+    );
+    const keys = await openKeys(first.records, first.configuration);
+    const key = makeKey
+      ? await keys.create('a.example')
+      : { domain: 'a.example', selector: 'none', algorithm: 'rsa-sha256' as const, publicKey: '', createdAt: '' };
+    const second = await startService({
+      configuration: { dns: { zones: zones(key) } },
+      state: first.configuration.state,
+    });
+    const { text } = await browse(second.port, '/');
+    await second.close();
+    await first.close();
+    return text;
+  };
+  const elsewhere = { 'b.example': ['A 127.0.0.1'] };
+  const at = ({ selector }: PublicKeyRecord) => `${selector}._domainkey.a.example`;
+
+  test('a domain without a key is told to make one', async () => {
+    expect(await overview(() => elsewhere, false)).toContain('switchyard keys create a.example');
+  });
+  test('a key that is not in the DNS is to be published', async () => {
+    expect(await overview((key) => ({ [at(key)]: ['A 127.0.0.1'] }))).toContain('Publish the key of a.example.');
+  });
+  test('another key in the DNS is a warning', async () => {
+    expect(await overview((key) => ({ [at(key)]: ['TXT v=DKIM1; k=rsa; p=AAAA'] }))).toContain(
+      'The published key of a.example is another one.',
+    );
+  });
+  test('a published key needs nothing', async () => {
+    const text = await overview((key) => ({ [at(key)]: [`TXT v=DKIM1; k=rsa; p=${key.publicKey}`] }));
+    expect(text).toContain('The keys are published.');
+    expect(text).not.toContain('switchyard keys');
+  });
+  test('a domain of the local zones has nowhere to publish', async () => {
+    const text = await overview(() => ({ 'a.example': ['A 127.0.0.1'] }));
+    expect(text).not.toMatch(/switchyard keys|keys are published/);
   });
 });
 

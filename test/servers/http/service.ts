@@ -41,9 +41,13 @@ export interface Answer {
 }
 
 export async function startService(
-  options: { temporal?: string; configuration?: ConfigurationInput } = {},
+  options: {
+    temporal?: string;
+    configuration?: ConfigurationInput;
+    /** An earlier service's state. */ state?: string;
+  } = {},
 ): Promise<Service> {
-  const state = await mkdtemp(join(tmpdir(), 'switchyard-http-'));
+  const state = options.state ?? (await mkdtemp(join(tmpdir(), 'switchyard-http-')));
   const configuration = Configuration.parse({
     ...options.configuration,
     state,

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { createTransport } from 'nodemailer';
+import { dkimSign } from 'mailauth/lib/dkim/sign.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KEPT_MESSAGES, startInbox, type InboxServer } from '../../../servers/inbox/server.ts';
 import { createLog } from '../../../servers/log.ts';
@@ -14,6 +15,8 @@ import type { Addresses } from '../../../stores/configuration/addresses.ts';
 import { openBlobs } from '../../../stores/blobs/open.ts';
 import type { BlobStore } from '../../../stores/blobs/port.ts';
 import { Configuration } from '../../../stores/configuration/schema.ts';
+import { openKeys } from '../../../stores/keys/open.ts';
+import type { KeyStore } from '../../../stores/keys/port.ts';
 import { openRecords } from '../../../stores/records/open.ts';
 import type { Records } from '../../../stores/records/port.ts';
 
@@ -32,6 +35,7 @@ let state: string;
 let configuration: Configuration;
 let inbox: InboxServer;
 let records: Records;
+let keys: KeyStore;
 let blobs: BlobStore;
 
 beforeAll(async () => {
@@ -47,8 +51,10 @@ beforeAll(async () => {
       },
     },
   });
-  inbox = await startInbox({ configuration, addresses, log });
   records = await openRecords(configuration);
+  keys = await openKeys(records, configuration);
+  await keys.create('a.example');
+  inbox = await startInbox({ configuration, addresses, log });
   blobs = await openBlobs(configuration);
 });
 afterAll(async () => {
@@ -92,6 +98,17 @@ describe('the local inbox', () => {
       dmarc: { result: 'pass', policy: 'reject' },
     });
     expect(failed?.authentication?.spf).toMatchObject({ result: 'fail', domain: 'c.example' });
+  });
+
+  test('knows the keys of a domain whose zone stands in the configuration: they are published nowhere else', async () => {
+    const { privateKey, selector } = await keys.signingKey('a.example');
+    const raw = mail('ann@a.example', 'signed');
+    const { signatures } = await dkimSign(raw, { signingDomain: 'a.example', selector, privateKey });
+    await send('ann@a.example', ['bob@b.example'], signatures + raw);
+    const [message] = await records.inbox.list({ limit: 1 });
+    expect(message?.authentication?.dkim).toMatchObject([
+      { result: 'pass', domain: 'a.example', selector, aligned: true },
+    ]);
   });
 
   test('takes the null sender', async () => {
