@@ -71,10 +71,12 @@ export async function run(args: string[]): Promise<number> {
     ['the server said', told.reply],
     ['arrived', accepted && addresses.inbox && goesToInbox(configuration, to) ? `${api}/inbox` : null],
     ['run', run],
-    ['activity', `switchyard activity --recipient ${to}`],
+    ['activity', record ? `switchyard activity --recipient ${to}` : null],
   ];
   process.stdout.write(`\n  ${values.from} -> ${to}\n\n`);
   for (const [name, place] of places) if (place !== null) process.stdout.write(`  ${name.padEnd(17)}${place}\n`);
+  if (!record)
+    process.stdout.write(`\n  No record of it in ${configuration.state}: another installation listens there.\n`);
   process.stdout.write('\n');
   return accepted ? 0 : 1;
 }
