@@ -1,7 +1,6 @@
 /** `switchyard up`: starts everything on this machine, watches it, and ends it with Ctrl-C. */
 import { parseArgs } from 'node:util';
 import { ONE_SIGNAL_MS } from '../../servers/process.ts';
-import { elapsedText } from '../progress.mjs';
 
 export const summary = 'Start everything here and watch it (Ctrl-C stops it)';
 
@@ -62,10 +61,6 @@ export async function run(args: string[]): Promise<number> {
     installation.kill();
     process.exit(INTERRUPTED);
   };
-  installation.on('restart', ({ name, at, reason, delayMs }) => {
-    const time = at.toLocaleTimeString('en-GB');
-    process.stderr.write(`  ${time}  ${name} ended (${reason}); it starts again in ${elapsedText(delayMs)}\n`);
-  });
   if (values.json) process.stdout.write(`${JSON.stringify(installation.run)}\n`);
   else process.stdout.write(runningTable(installation, Date.now() - since, bold));
 

@@ -9,7 +9,7 @@ import { GRACE_MS } from '../../servers/process.ts';
 import type { Addresses, Endpoint } from '../../stores/configuration/addresses.ts';
 import { loadConfiguration } from '../../stores/configuration/load.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
-import { createProgress, silentProgress, type Progress } from '../progress.mjs';
+import { createProgress, elapsedText, silentProgress, type Progress } from '../progress.mjs';
 import {
   SERVER_GRACE_MS,
   claimDatabase,
@@ -34,7 +34,7 @@ export interface InstallationOptions {
   configurationFile?: string;
   /** Environment of the processes; default: this process's own. */
   env?: NodeJS.ProcessEnv;
-  /** Show no progress. */
+  /** Show no progress, and do not say which process is started again. */
   quiet?: boolean;
   /** Any free ports instead of the default ones: for tests, which run side by side. */
   anyPort?: boolean;
@@ -63,6 +63,7 @@ export class Installation extends EventEmitter<{ restart: [Restart] }> {
     this.temporalVersion = temporalVersion;
     this.#lock = lock;
     this.run = {
+      state: configuration.state,
       version: packageVersion(),
       startedAt: new Date().toISOString(),
       addresses: chosen.addresses,
@@ -174,6 +175,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     const chosen = await choosePorts(configuration, { externalTemporal, anyPort: options.anyPort });
     installation = new Installation(configuration, chosen, program?.serverVersion ?? null, lock);
     const { signal, folder } = options;
+    installation.on('restart', (restart) => progress.line(restartLine(restart)));
     const abort = () => installation?.kill();
     signal?.addEventListener('abort', abort);
     await startProcesses(installation, {
@@ -278,6 +280,10 @@ async function startProcesses(installation: Installation, plan: StartPlan): Prom
     throw error;
   }
   processStep.done();
+}
+
+function restartLine({ name, at, reason, delayMs }: Restart): string {
+  return `  ${at.toLocaleTimeString('en-GB')}  ${name} ended (${reason}); it starts again in ${elapsedText(delayMs)}`;
 }
 
 function endpoint(address: string): Endpoint {

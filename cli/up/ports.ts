@@ -1,6 +1,7 @@
 /** Which port each process gets. A configured port never moves; a default one gives way to the next free one. */
 import { execFileSync, type ExecFileSyncOptionsWithStringEncoding } from 'node:child_process';
-import { createServer, type AddressInfo } from 'node:net';
+import { randomInt } from 'node:crypto';
+import { createServer } from 'node:net';
 import { PermanentError } from '../../protocols/errors.ts';
 import { DEFAULT_PORTS, LOOPBACK, type Addresses, type Endpoint } from '../../stores/configuration/addresses.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
@@ -15,6 +16,9 @@ export interface ChosenPorts {
 
 /** Looking further than this would hide that something is wrong with the machine. */
 const TRIES = 100;
+
+/** Linux gives outgoing connections ports from 32768 on, macOS from 49152. */
+const FREE_RANGE = { from: 20_000, to: 32_000 };
 
 interface Wish {
   host: string;
@@ -128,7 +132,10 @@ async function choosePort(wish: Wish, given: Set<number>, anyPort: boolean): Pro
     if (!given.has(wish.configured) && (await isFree(wish.host, wish.configured))) return wish.configured;
     throw takenError(wish, wish.configured, given.has(wish.configured));
   }
-  if (anyPort) return freePort(wish.host);
+  if (anyPort) {
+    const port = await freePort(wish.host);
+    return given.has(port) ? choosePort(wish, given, anyPort) : port;
+  }
   for (let port = wish.preferred; port < wish.preferred + TRIES; port++) {
     if (!given.has(port) && (await isFree(wish.host, port))) return port;
   }
@@ -145,29 +152,27 @@ function takenError(wish: Wish, port: number, bySwitchyard: boolean): PermanentE
   });
 }
 
-/** A port that was free a moment ago, from the range of the system. */
+/**
+ * A port that was free a moment ago. Not from the range that the system gives to outgoing connections: one of those
+ * would take it before its process listens.
+ */
 export async function freePort(host: string): Promise<number> {
-  const port = await tryListen(host, 0);
-  if (port === undefined) throw new Error(`no free port on ${host}`);
-  return port;
+  for (let tries = 0; tries < TRIES; tries++) {
+    const port = randomInt(FREE_RANGE.from, FREE_RANGE.to);
+    if (await isFree(host, port)) return port;
+  }
+  throw new Error(`no free port on ${host}`);
 }
 
-export async function isFree(host: string, port: number): Promise<boolean> {
-  return (await tryListen(host, port)) !== undefined;
-}
-
-function tryListen(host: string, port: number): Promise<number | undefined> {
+export function isFree(host: string, port: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE') resolve(undefined);
+      if (error.code === 'EADDRINUSE') resolve(false);
       else if (error.code === 'EACCES' || error.code === 'EADDRNOTAVAIL') reject(unusableError(host, port, error));
       else reject(error);
     });
-    server.listen({ host, port, exclusive: true }, () => {
-      const { port: got } = server.address() as AddressInfo;
-      server.close(() => resolve(got));
-    });
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(true)));
   });
 }
 

@@ -9,6 +9,8 @@ import { RUN_FILE, type Addresses } from '../../stores/configuration/addresses.t
 import { isAlive, type ProcessIdentity } from './birth.ts';
 
 export interface RunFile {
+  /** The state folder that it belongs to: in a copy of the folder, the processes it names are another installation's. */
+  state: string;
   version: string;
   /** ISO time. */
   startedAt: string;
@@ -49,7 +51,8 @@ export async function endLeftovers(state: string): Promise<string[]> {
 
 function readPids(state: string): RunFile['pids'] {
   try {
-    return (JSON.parse(readFileSync(join(state, RUN_FILE), 'utf8')) as RunFile).pids ?? {};
+    const run = JSON.parse(readFileSync(join(state, RUN_FILE), 'utf8')) as RunFile;
+    return run.state === state ? run.pids : {};
   } catch {
     return {};
   }

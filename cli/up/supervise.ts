@@ -127,9 +127,13 @@ export class WatchedProcess {
         onFailure(new PermanentError({ code: message.code, message: message.message, fix: message.fix }));
       }
     });
-    child.on('error', onFailure);
 
     this.#exited = new Promise((resolve) => {
+      // It could not even be started.
+      child.on('error', (error) => {
+        resolve();
+        onFailure(error);
+      });
       child.on('exit', (code, signal) => {
         // A guard that was killed leaves its server behind.
         this.#killServer();

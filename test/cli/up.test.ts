@@ -5,9 +5,10 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { isAlive, type ProcessIdentity } from '../../cli/up/birth.ts';
-import type { RunFile } from '../../cli/up/run-file.ts';
+import { identify, isAlive, type ProcessIdentity } from '../../cli/up/birth.ts';
+import { endLeftovers, type RunFile } from '../../cli/up/run-file.ts';
 import { DEFAULT_PORTS } from '../../stores/configuration/addresses.ts';
+import { sharedTemporal } from '../setup/temporal.ts';
 
 const main = resolve('cli/main.ts');
 /** A busy machine with two cores: start of five processes and a Temporal server. */
@@ -30,13 +31,13 @@ function emptyFolder(): string {
   return folder;
 }
 
-function spawnUp(folder: string, args: string[] = []) {
+function spawnUp(folder: string, args: string[] = [], more: NodeJS.ProcessEnv = {}) {
   const environment = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(TEMPORAL_|SWITCHYARD_(?!CACHE))/.test(name)),
   );
   const child = spawn(process.execPath, [main, 'up', ...args], {
     cwd: folder,
-    env: environment,
+    env: { ...environment, ...more },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.push(child);
@@ -48,8 +49,8 @@ function spawnUp(folder: string, args: string[] = []) {
   return { child, said: () => stderr, printed: () => stdout, exited };
 }
 
-async function up(folder: string): Promise<Up> {
-  const { child, said, printed, exited } = spawnUp(folder, ['--json', '--any-port']);
+async function up(folder: string, more: NodeJS.ProcessEnv = {}): Promise<Up> {
+  const { child, said, printed, exited } = spawnUp(folder, ['--json', '--any-port'], more);
   await vi.waitUntil(() => printed().endsWith('\n') || child.exitCode !== null, START);
   if (child.exitCode !== null) throw new Error(`up ended with ${child.exitCode}: ${said()}`);
   return { child, said, exited, run: JSON.parse(printed()) as RunFile };
@@ -172,6 +173,38 @@ describe('after kill -9', () => {
     expect(second.said()).toContain('left running: temporal');
     expect(living(second.run.pids)).toHaveLength(7);
   });
+});
+
+describe('with TEMPORAL_ADDRESS', () => {
+  it('uses that server and starts none', async () => {
+    const address = await sharedTemporal();
+    const installation = await up(emptyFolder(), { TEMPORAL_ADDRESS: address });
+    expect(Object.keys(installation.run.pids).sort()).toEqual(['http', 'inbox', 'smtp', 'supervisor', 'worker']);
+    expect(installation.run.addresses.temporal).toBe(address);
+    installation.child.kill('SIGTERM');
+    expect(await installation.exited).toBe(0);
+  });
+
+  it('says that nothing answers there, and leaves nothing running', async () => {
+    const folder = emptyFolder();
+    const refused = spawnUp(folder, [], { TEMPORAL_ADDRESS: '127.0.0.1:1' });
+    expect(await refused.exited).toBe(1);
+    expect(refused.said()).toContain('The Temporal server at 127.0.0.1:1 does not answer');
+    expect(existsSync(join(folder, '.switchyard/run.json'))).toBe(false);
+  });
+});
+
+it('leaves the processes of another installation alone when a state folder was copied from it', async () => {
+  const bystander = spawn('sleep', ['300']);
+  running.push(bystander);
+  const identity = identify(bystander.pid as number) as ProcessIdentity;
+  const [original, copy] = [emptyFolder(), emptyFolder()];
+  const run = { state: original, version: '0', startedAt: '', addresses: {}, pids: { smtp: identity } };
+  for (const folder of [original, copy]) writeFileSync(join(folder, 'run.json'), JSON.stringify(run));
+  expect(await endLeftovers(copy)).toEqual([]);
+  expect(isAlive(identity)).toBe(true);
+  expect(await endLeftovers(original)).toEqual(['smtp']);
+  expect(isAlive(identity)).toBe(false);
 });
 
 it('does not start on a configured port that is taken: it names the key, and nothing is left running', async () => {
