@@ -9,6 +9,8 @@ const REPEATABLE: readonly Outcome[] = ['failed', 'refused'];
 /** Records that one sweep settles. */
 const SWEEP = 1_000;
 
+const OUTCOMES: Outcome[] = ['accepted', 'delivered', 'dropped', 'rejected', 'refused', 'bounced', 'failed'];
+
 export function activityRecords(database: Database): ActivityRecords {
   return {
     open: (rows) =>
@@ -59,6 +61,8 @@ export function activityRecords(database: Database): ActivityRecords {
       const rows = await database
         .selectFrom('activity')
         .select(['outcome', (expression) => expression.fn.countAll().as('count')])
+        // Naming every outcome lets the index (outcome, received_at) be searched; without, SQLite walks all of it.
+        .where('outcome', 'in', OUTCOMES)
         .where('received_at', '>=', since)
         .groupBy('outcome')
         .execute();

@@ -51,6 +51,7 @@ async function createActivity(database: Kysely<unknown>): Promise<void> {
   // A unique index takes any number of nulls, in SQLite as in PostgreSQL.
   await database.schema.createIndex('activity_delivery_key').on('activity').column('delivery_key').unique().execute();
   await index(database, 'activity', ['outcome', 'received_at']);
+  await index(database, 'activity', ['outcome', 'id']);
   await index(database, 'activity', ['received_at']);
   // Each ends in the id: a page of a filtered list is one walk along the index.
   await index(database, 'activity', ['recipient', 'id']);
