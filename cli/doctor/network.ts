@@ -53,10 +53,12 @@ export const checkDomains: Check = async (context) => {
 
 async function checkDomain(domain: string, context: DoctorContext): Promise<Finding[]> {
   if (domain in context.configuration.dns.zones) return [ok(domain, 'answered from dns.zones; nothing to publish')];
-  const checks = [checkMx, checkDkim, checkSpf, checkDmarc];
+  const checks = { MX: checkMx, DKIM: checkDkim, SPF: checkSpf, DMARC: checkDmarc };
   return Promise.all(
-    checks.map((check) =>
-      check(domain, context).catch((error: unknown) => failed(domain, error, 'Mend DNS first, then look again.')),
+    Object.entries(checks).map(([kind, check]) =>
+      check(domain, context).catch((error: unknown) =>
+        failed(`${domain} ${kind}`, error, 'Mend DNS first, then look again.'),
+      ),
     ),
   );
 }
