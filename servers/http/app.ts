@@ -92,6 +92,8 @@ function observe(context: HttpContext): MiddlewareHandler<HttpEnv> {
     await next();
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) http.res.headers.set(name, value);
     http.res.headers.set('x-request-id', http.get('requestId'));
+    // A kept connection would hold up the end of the process.
+    if (context.closing.aborted) http.res.headers.set('connection', 'close');
     const seconds = Number(process.hrtime.bigint() - started) / 1e9;
     context.metrics.observe(
       http.req.method,
