@@ -74,6 +74,8 @@ export function check({ must, ...sent }: DemoCase, seen: Observation): Differenc
   expect('reports to the sender', must.bounce ? 1 : 0, seen.bounces.length);
   for (const bounce of must.bounce ? seen.bounces : []) {
     expect('report: multipart/report; report-type=delivery-status', true, bounce.isReport);
+    expect('report: sent to', must.bounce?.to ?? '', bounce.arrival.recipients.join(', '));
+    expect('report: about', must.bounce?.about ?? '', bounce.finalRecipient);
     expect('report: envelope sender', '', bounce.arrival.sender);
     expect('report: action', 'failed', bounce.action);
     expect('report: status', must.bounce?.status ?? '', bounce.status);
