@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { PermanentError, messageOf } from '../protocols/errors.ts';
 import { cacheFolder } from '../stores/configuration/cache.mjs';
 import { findNpm, runNpm } from './npm.mjs';
-import { createProgress } from './progress.mjs';
+import { createProgress, type ProgressStep } from './progress.mjs';
 import { waitForLock } from './up/lock.ts';
 
 /** Holds the hash of the lock file that node_modules was made from; written last, so that half an install is seen. */
@@ -29,9 +29,12 @@ export async function installPackages(root: string): Promise<void> {
   if (!isInstalled()) {
     const locks = join(cacheFolder(), 'locks');
     mkdirSync(locks, { recursive: true });
-    const lock = await waitForLock(
-      join(locks, `install-${createHash('sha256').update(root).digest('hex').slice(0, 16)}.sqlite`),
-    );
+    let waiting: ProgressStep | undefined;
+    const name = `install-${createHash('sha256').update(root).digest('hex').slice(0, 16)}.sqlite`;
+    const lock = await waitForLock(join(locks, name), () => {
+      waiting = createProgress().step('Another process installs the packages');
+    });
+    waiting?.done();
     try {
       if (!isInstalled()) await install(root, mark, wanted);
     } finally {

@@ -51,7 +51,7 @@ export interface Expectation {
   /** By recipient: how the activity record ends. */
   outcomes: Record<string, Outcome>;
   arrivals: ExpectedArrival[];
-  /** The non-delivery report that the sender must get. */
+  /** The report that the sender must get, about the address that it wrote to: the one behind is its owner's secret (RFC 3464, 4.1). */
   bounce?: { to: string; about: string; status: string };
   /** The record must say that it was sent again after an outcome that nobody knew. */
   resent?: true;
@@ -205,14 +205,14 @@ export async function demoCases(world: World, resolver: DNSResolver): Promise<De
       told: '250 2.',
       outcomes: { [ours('kept')]: 'delivered', [ours('gone')]: 'bounced' },
       arrivals: [arrival('kept')],
-      bounce: { to: `alice@${SIGNED_DOMAIN}`, about: theirs('gone'), status: '5.1.1' },
+      bounce: { to: `alice@${SIGNED_DOMAIN}`, about: ours('gone'), status: '5.1.1' },
     }),
     await good('deferred upstream first', ['busy'], { ...delivered('busy'), attempts: { [theirs('busy')]: 2 } }),
     await good('queued, then refused', ['late'], {
       told: '250 2.',
       outcomes: { [ours('late')]: 'bounced' },
       arrivals: [],
-      bounce: { to: `alice@${SIGNED_DOMAIN}`, about: theirs('late'), status: '5.7.1' },
+      bounce: { to: `alice@${SIGNED_DOMAIN}`, about: ours('late'), status: '5.7.1' },
       attempts: { [theirs('late')]: 2 },
     }),
     await good('cut off after the final dot', ['cut'], {

@@ -4,7 +4,7 @@ import type { MailActivity } from '../../stores/records/port.ts';
 import type { DemoCase, ExpectedArrival, ExpectedVerdicts } from './cases.ts';
 import type { Arrival } from './destination.ts';
 import type { Told } from './send.ts';
-import { FORWARD_DOMAIN, FORWARD_HOST } from './world.ts';
+import { FORWARD_DOMAIN, FORWARD_HOST, MAILBOX_DOMAIN } from './world.ts';
 
 /** Everything that is known of one message. */
 export interface Observation {
@@ -76,6 +76,8 @@ export function check({ must, ...sent }: DemoCase, seen: Observation): Differenc
     expect('report: multipart/report; report-type=delivery-status', true, bounce.isReport);
     expect('report: sent to', must.bounce?.to ?? '', bounce.arrival.recipients.join(', '));
     expect('report: about', must.bounce?.about ?? '', bounce.finalRecipient);
+    const behind = bounce.arrival.raw.includes(`@${MAILBOX_DOMAIN}`);
+    expect('report: names the address behind', false, behind);
     expect('report: envelope sender', '', bounce.arrival.sender);
     expect('report: action', 'failed', bounce.action);
     expect('report: status', must.bounce?.status ?? '', bounce.status);

@@ -64,9 +64,13 @@ const LOOK_EVERY_MS = 150;
 export async function runDemo(options: DemoOptions = {}): Promise<Demo> {
   const progress = options.quiet ? silentProgress : createProgress();
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-demo-'));
-  const closing: (() => Promise<void>)[] = [async () => rmSync(folder, { recursive: true, force: true })];
+  const closing: (() => Promise<void>)[] = [];
+  const end = async () => {
+    for (const one of closing.splice(0).reverse()) await one();
+  };
   const close = async () => {
-    for (const end of closing.splice(0).reverse()) await end();
+    await end();
+    rmSync(folder, { recursive: true, force: true });
   };
   try {
     const world = await createWorld();
@@ -115,7 +119,8 @@ export async function runDemo(options: DemoOptions = {}): Promise<Demo> {
       close,
     };
   } catch (error) {
-    await close();
+    // The logs of a start that failed say why; the error names them.
+    await (options.signal?.aborted ? close() : end());
     throw error;
   }
 }

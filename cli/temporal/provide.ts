@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { PermanentError, messageOf } from '../../protocols/errors.ts';
 import { cacheFolder } from '../../stores/configuration/cache.mjs';
-import type { Progress } from '../progress.mjs';
+import type { Progress, ProgressStep } from '../progress.mjs';
 import { waitForLock } from '../up/lock.ts';
 import { buildTemporal } from './build.ts';
 import { downloadTemporal } from './download.ts';
@@ -41,7 +41,11 @@ export async function provideTemporal(sources: TemporalSources): Promise<Tempora
   if (cached) return cached;
 
   mkdirSync(cache, { recursive: true });
-  const lock = await waitForLock(join(cache, 'lock.sqlite'));
+  let waiting: ProgressStep | undefined;
+  const lock = await waitForLock(join(cache, 'lock.sqlite'), () => {
+    waiting = sources.progress.step('Another process gets the Temporal server ready');
+  });
+  waiting?.done();
   try {
     return (await findCached(cache, sources.preferServer)) ?? (await makeProgram(cache, environment, sources));
   } finally {

@@ -32,11 +32,15 @@ export function tryLock(file: string): Lock | undefined {
   };
 }
 
-/** Takes the lock as soon as whoever holds it lets go. */
-export async function waitForLock(file: string): Promise<Lock> {
-  for (;;) {
+/**
+ * Takes the lock as soon as whoever holds it lets go.
+ * @param onWait called once when it has to wait
+ */
+export async function waitForLock(file: string, onWait?: () => void): Promise<Lock> {
+  for (let waited = false; ; waited = true) {
     const lock = tryLock(file);
     if (lock) return lock;
+    if (!waited) onWait?.();
     await sleep(RETRY_MS);
   }
 }

@@ -31,8 +31,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
   let server: ChildProcess | undefined;
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-test-'));
 
+  // Before any test: building it takes minutes where the cache is empty, longer than a test may. A machine that has no
+  // way to it runs the other tests.
+  const provided = provideTemporal({ progress: createProgress() });
+  await provided.catch(() => undefined);
+
   const startTemporal = async (): Promise<string> => {
-    const program = await provideTemporal({ progress: createProgress() });
+    const program = await provided;
     const grpc = { host: '127.0.0.1', port: await freePort('127.0.0.1') };
     const database = join(folder, 'temporal.sqlite');
     server = spawn(program.path, serverArguments({ database, grpc, ui: null, namespace: 'default' }), {
