@@ -13,7 +13,11 @@ export const SmtpReply = z.object({ code: z.number().int(), enhanced: z.string()
 const Result = z.string().max(20);
 /** What verification found; the type is `Authentication` of `stores/records/port.ts`. */
 export const Authentication = z.object({
-  spf: z.object({ result: z.enum(['pass', 'fail', 'softfail', 'neutral', 'none', 'temperror', 'permerror']), domain: z.string(), scope: z.enum(['mfrom', 'helo']) }),
+  spf: z.object({
+    result: z.enum(['pass', 'fail', 'softfail', 'neutral', 'none', 'temperror', 'permerror']),
+    domain: z.string(),
+    scope: z.enum(['mfrom', 'helo']),
+  }),
   dkim: z.array(
     z.object({
       result: z.enum(['pass', 'fail', 'neutral', 'none', 'policy', 'temperror', 'permerror']),

@@ -75,7 +75,8 @@ export function defineStep<Input extends z.ZodType, Output extends z.ZodType, Ne
   return {
     ...definition,
     run,
-    call: (input, dependencies, step) => run(checkInput(definition.name, definition.input, input), dependencies, step),
+    call: async (input, dependencies, step) =>
+      run(checkInput(definition.name, definition.input, input), dependencies, step),
   };
 }
 

@@ -23,6 +23,8 @@ export const bounce = defineStep({
     receivedAt: z.string(),
     /** Stamps the report, so that a repeat of the step writes the same bytes. */
     reportedAt: z.string(),
+    /** Why it was given up, where the last reply does not say it. */
+    reason: z.string().max(500).optional(),
     failures: z
       .array(
         z.object({
@@ -51,9 +53,11 @@ export const bounce = defineStep({
       date: new Date(input.reportedAt),
       arrivalDate: new Date(input.receivedAt),
       originalHeader: header,
+      reason: input.reason,
       failures: input.failures.map((failure) => ({
         originalRecipient: input.recipient,
-        finalRecipient: failure.destination,
+        // The address behind an alias is its owner's secret (RFC 3464, section 4.1).
+        finalRecipient: input.recipient,
         action: 'failed',
         status: failure.reply?.enhanced ?? (failure.reply && failure.reply.code >= 500 ? '5.0.0' : '4.4.7'),
         diagnostic: failure.reply ? formatReply(failure.reply) : failure.text,

@@ -50,8 +50,9 @@ export type TransmissionResult =
 export interface Dialer {
   /**
    * Where mail for a domain goes.
-   * @throws TemporaryError `dns.unavailable`, `mtasts.unavailable`.
-   * @throws PermanentError `mail.no_host` (neither MX nor address), `mail.null_mx` (RFC 7505), `network.address_refused`.
+   * @throws TemporaryError `dns.unavailable`
+   * @throws PermanentError `mail.no_host` (neither MX nor address), `mail.null_mx` (RFC 7505), `mail.loop`,
+   *   `network.address_refused`, `address.invalid`, `configuration.invalid`; the signal's reason when it aborts
    */
   route(domain: string, signal: AbortSignal): Promise<Route>;
   /** One attempt: tries the route's hosts and addresses in order until one takes or refuses the message. */

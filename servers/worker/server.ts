@@ -31,7 +31,9 @@ const CONNECT_TRIES = 30;
 export async function startWorker({ configuration, addresses, log }: ServerOptions): Promise<RunningServer> {
   const { host, port } = addresses.workerMetrics;
   Runtime.install({
+    logger: sdkLogger(log),
     telemetryOptions: { metrics: { prometheus: { bindAddress: `${host}:${port}` } } },
+    // servers/process.ts decides when to stop.
     shutdownSignals: [],
   });
   const client = lazyTemporal(configuration, addresses);

@@ -133,7 +133,7 @@ describe('what the destination says', () => {
     const { data } = await house.send({ to: [at('alice'), at('dave')] });
     expect(data).toMatch(/^250 /);
     const bounce = await newBounce(known);
-    expect(bounce).toMatch(/^Final-Recipient: rfc822; ?dave@mailbox\.test/im);
+    expect(bounce).toMatch(/^Final-Recipient: rfc822; ?dave@forward\.test/im);
     expect(bounce).toMatch(/^Status: 5\.1\.1/m);
     expect(bounce).toMatch(/^Diagnostic-Code: smtp; ?550 5\.1\.1 No such user/m);
     expect((await PostalMime.parse(bounce)).subject).toBeTruthy();
@@ -157,7 +157,7 @@ describe('what the destination says', () => {
     const message = simpleMessage(at('erin'));
     expect((await house.send({ to: [at('erin')], message })).data).toMatch(/^550 /);
     expect((await house.send({ to: [at('erin'), at('alice')], message })).data).toMatch(/^250 /);
-    expect(await newBounce(known)).toMatch(/erin@mailbox\.test/);
+    expect(await newBounce(known)).toMatch(/erin@forward\.test/);
     house.destination.behave(mailbox('erin'), { does: 'accept' });
   });
 

@@ -124,6 +124,7 @@ export async function retryUntilOver(delivery: Delivery, run: RouteMailInput, gi
     if (!busy) step += 1;
     if (Date.now() + wait > giveUpAt) {
       delivery.state = 'expired';
+      delivery.code = 'mail.expired';
       return;
     }
     delivery.nextAttemptAt = Date.now() + wait;

@@ -167,11 +167,12 @@ async function tellSender(input: RouteMailInput, failed: Delivery[]): Promise<De
         domain: input.domain,
         receivedAt: input.receivedAt,
         reportedAt: new Date().toISOString(),
+        reason: failed.map((one) => ENDS[one.state]).find((words) => words !== undefined),
         failures: failed.map((one) => ({
           destination: one.destination,
           host: one.host,
           reply: one.reply,
-          text: one.text || ENDS[one.state] || one.state,
+          text: one.text || one.state,
         })),
       },
     ],
@@ -194,7 +195,6 @@ function refuse(delivery: Delivery, reply: SmtpReply): void {
 function cancel(delivery: Delivery): void {
   delivery.state = 'cancelled';
   delivery.code = 'mail.cancelled';
-  delivery.text = ENDS.cancelled ?? '';
   delivery.nextAttemptAt = null;
 }
 
