@@ -1,5 +1,7 @@
 /** `switchyard demo`, or `npm start -- --demo`: the main job on real mail, offline, and whether it is right. */
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
+import { ONE_SIGNAL_MS } from '../../servers/process.ts';
 
 export const summary = 'Send real mail through an installation of its own and check what arrives';
 
@@ -39,7 +41,15 @@ export async function run(args: string[]): Promise<number> {
   const stopped = new Promise<void>((resolve) =>
     stop.signal.addEventListener('abort', () => resolve(), { once: true }),
   );
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
+  let first = 0;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      // A second one leaves no time for grace: what was started ends by itself when this process is gone.
+      if (first && Date.now() - first > ONE_SIGNAL_MS) process.exit(INTERRUPTED);
+      first ||= Date.now();
+      stop.abort();
+    });
+  }
 
   const { runDemo, saveArrivals } = await import('../demo/run.ts');
   const { demoJson, demoTable } = await import('../demo/report.ts');
@@ -55,9 +65,14 @@ export async function run(args: string[]): Promise<number> {
     if (values.json) process.stdout.write(`${JSON.stringify(demoJson(demo), null, 2)}\n`);
     else process.stdout.write(demoTable(demo, values.keep));
     if (values.keep && !stop.signal.aborted) {
-      const { temporalUi, http } = demo.installation.addresses;
-      const pages = [temporalUi && `runs ${temporalUi}`, `api http://${http.host}:${http.port}`].filter(Boolean);
-      process.stderr.write(`  It goes on running (${pages.join(', ')}). Stop: Ctrl-C\n`);
+      const { addresses, configuration } = demo.installation;
+      const lines = [
+        ['runs', addresses.temporalUi ?? addresses.temporal],
+        ['api', `http://${addresses.http.host}:${addresses.http.port}`],
+        ['folder', dirname(configuration.state)],
+      ];
+      process.stderr.write(lines.map(([name = '', place]) => `  ${name.padEnd(8)}${place}\n`).join(''));
+      process.stderr.write('\n  It goes on running. Stop: Ctrl-C\n');
       await stopped;
     }
   } finally {

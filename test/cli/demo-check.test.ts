@@ -148,7 +148,7 @@ describe('the demo', () => {
         '',
         'Reporting-MTA: dns; mx.forward.test',
         '',
-        'Final-Recipient: rfc822; b@mailbox.test',
+        'Final-Recipient: rfc822; b@forward.test',
         'Action: failed',
         'Status: 5.1.1',
         '',
@@ -161,12 +161,12 @@ describe('the demo', () => {
     expect(bounce).toMatchObject({
       action: 'failed',
       status: '5.1.1',
-      finalRecipient: 'b@mailbox.test',
+      finalRecipient: 'b@forward.test',
       isReport: true,
     });
     const owed: DemoCase = {
       ...sent,
-      must: { ...sent.must, bounce: { to: 'a@signed.test', about: 'b@mailbox.test', status: '5.1.1' } },
+      must: { ...sent.must, bounce: { to: 'a@signed.test', about: 'b@forward.test', status: '5.1.1' } },
     };
     expect(wrong({ bounces: [bounce] }, owed)).toEqual([]);
     expect(wrong({}, owed)).toEqual(['reports to the sender']);
@@ -176,5 +176,9 @@ describe('the demo', () => {
       wrong({ bounces: [{ ...bounce, arrival: { ...bounce.arrival, recipients: ['x@signed.test'] } }] }, owed),
     ).toEqual(['report: sent to']);
     expect(wrong({ bounces: [{ ...bounce, finalRecipient: 'x@mailbox.test' }] }, owed)).toEqual(['report: about']);
+    const raw = Buffer.from(report.toString().replace('Sorry.', 'b@mailbox.test does not want it.'));
+    expect(wrong({ bounces: [{ ...bounce, arrival: { ...bounce.arrival, raw } }] }, owed)).toEqual([
+      'report: names the address behind',
+    ]);
   });
 });
