@@ -8,7 +8,7 @@ import type { HttpContext } from '../context.ts';
 import { sendBlob } from '../routes/blobs.ts';
 import { empty, head, page, panel, type Html } from './layout.ts';
 import { verdictsTable } from './verdicts.ts';
-import { ago, bytes, moment, plural, senderName, tag, verdictTag, verdictTone } from './words.ts';
+import { ago, bytes, moment, plural, senderName, tag, verdictTags, verdictTone } from './words.ts';
 
 const PAGE = 50;
 /** More header than this is not read for the page. */
@@ -56,7 +56,7 @@ function messageTable(items: InboxMessage[]): Html {
             </td>
             <td class="n wide">${bytes(one.blob.size)}</td>
             <td class="wide">
-              ${one.authentication ? html`<span class="tags">${verdictTag('ARC', one.authentication.arc.result)}${verdictTag('DMARC', one.authentication.dmarc.result)}</span>` : html`<span class="quiet">not verified</span>`}
+              ${one.authentication ? verdictTags(one.authentication) : html`<span class="quiet">not verified</span>`}
             </td>
           </tr>`,
       )}

@@ -6,7 +6,7 @@ import { activityPage, Outcomes } from '../activity.ts';
 import type { HttpContext } from '../context.ts';
 import { OUTCOMES, TimeOrAge } from '../schemas.ts';
 import { empty, head, page, panel, type Html } from './layout.ts';
-import { moment, OUTCOME_WORDS, outcomeTag, plural, reason, senderName, verdictTag } from './words.ts';
+import { moment, OUTCOME_WORDS, outcomeTag, plural, reason, senderName, verdictTags } from './words.ts';
 
 const PAGE = 50;
 const PERIODS = [
@@ -135,11 +135,7 @@ export function activityTable(items: MailActivity[]): Html {
 }
 
 function verified({ authentication }: MailActivity): Html {
-  if (!authentication) return html`<span class="quiet">not verified</span>`;
-  const { dmarc, arc } = authentication;
-  return html`<span class="tags"
-    >${verdictTag('DMARC', dmarc.result)}${arc.result === 'none' ? '' : verdictTag('ARC', arc.result)}</span
-  >`;
+  return authentication ? verdictTags(authentication) : html`<span class="quiet">not verified</span>`;
 }
 
 /** What the other side said, where the outcome is bad. */

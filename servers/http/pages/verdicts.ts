@@ -2,7 +2,7 @@
 import { html } from 'hono/html';
 import type { Authentication } from '../../../stores/records/port.ts';
 import type { Html } from './layout.ts';
-import { plural, tag, verdictTone, type Tone } from './words.ts';
+import { dmarcTone, plural, tag, verdictTone, type Tone } from './words.ts';
 
 interface Row {
   method: string;
@@ -62,7 +62,7 @@ function rows({ spf, dkim, dmarc, arc }: Authentication): Row[] {
   found.push({
     method: 'DMARC',
     result: dmarc.result,
-    tone: verdictTone(dmarc.result),
+    tone: dmarcTone({ dmarc, arc }),
     words: `${dmarc.domain || 'The author domain'} ${policy}; what was done: ${dmarc.disposition}.${dmarc.result === 'fail' && arc.result === 'pass' ? FORWARDED : ''}`,
   });
   found.push({

@@ -1,6 +1,6 @@
 /** Numbers, times and states as people read them. */
 import { html } from 'hono/html';
-import type { MailActivity, Outcome } from '../../../stores/records/port.ts';
+import type { Authentication, MailActivity, Outcome } from '../../../stores/records/port.ts';
 import type { Html } from './layout.ts';
 
 /** Colour of a state; a word always stands beside it. */
@@ -93,7 +93,19 @@ export function verdictTone(result: string): Tone {
   return 'warn';
 }
 
-export function verdictTag(method: string, result: string): Html {
+/** A forwarded message fails DMARC by its nature; under a whole ARC chain that is no alarm (RFC 8617, 1). */
+export function dmarcTone({ dmarc, arc }: Pick<Authentication, 'dmarc' | 'arc'>): Tone {
+  return dmarc.result === 'fail' && arc.result === 'pass' ? 'warn' : verdictTone(dmarc.result);
+}
+
+/** DMARC, and ARC where the message has been sealed. */
+export function verdictTags(authentication: Pick<Authentication, 'dmarc' | 'arc'>): Html {
+  const { dmarc, arc } = authentication;
+  const seal = arc.result === 'none' ? '' : verdictTag('ARC', arc.result);
+  return html`<span class="tags">${tag(dmarcTone(authentication), `DMARC ${dmarc.result}`)}${seal}</span>`;
+}
+
+function verdictTag(method: string, result: string): Html {
   return tag(verdictTone(result), `${method} ${result}`);
 }
 
