@@ -176,7 +176,7 @@ export function visibilityQuery(filter: Omit<RunFilter, 'limit' | 'page'>): stri
 }
 
 /**
- * A string literal of Temporal's list filter, whose parser is MySQL's. A value with a double quote or a backslash
+ * A string literal of Temporal's list filter, whose parser is MySQL's. A value with a double quote, a backslash or a quote at its end
  * stays inside its quotes but is never found: server 1.29 compares it with the escapes left in (tried on SQLite).
  */
 function quote(value: string): string {
