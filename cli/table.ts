@@ -1,6 +1,6 @@
 /**
  * One aligned table for the terminal: words before colours, colours only on a terminal that wants them (NO_COLOR,
- * https://no-color.org), widths as a terminal shows them. What is wider than the terminal is cut, or becomes cards.
+ * https://no-color.org), widths as a terminal shows them. What is wider than the terminal is cut.
  */
 
 /** Columns are two spaces apart. */
@@ -56,25 +56,9 @@ export function formatRow(columns: readonly Column[], row: readonly Cell[], widt
   return `${cells.join(' '.repeat(GAP)).trimEnd()}\n`;
 }
 
-/** A table where nothing may be cut: where it does not fit, each row becomes a card of `title  value` lines. */
-export function formatTableOrCards(
-  columns: readonly Column[],
-  rows: readonly (readonly Cell[])[],
-  width: number = terminalWidth(),
-): string {
-  if (totalWidth(naturalWidths(columns, rows)) <= width) return formatTable(columns, rows, width);
-  const label = Math.max(...columns.map(({ title }) => displayWidth(title)));
-  return rows
-    .map((row) =>
-      columns
-        .map(({ title }, index) => {
-          const cell = row[index] ?? '';
-          const padding = ' '.repeat(label - displayWidth(title) + GAP);
-          return textOf(cell) === '' ? '' : `${title}${padding}${paint(cell)}\n`;
-        })
-        .join(''),
-    )
-    .join('\n');
+/** Columns that the whole table takes when nothing is cut. */
+export function tableWidth(columns: readonly Column[], rows: readonly (readonly Cell[])[]): number {
+  return totalWidth(naturalWidths(columns, rows));
 }
 
 const COLOURS: Record<State, [string, string]> = {

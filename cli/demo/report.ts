@@ -1,5 +1,15 @@
 /** What the demo prints: the table of messages, what is not as it must be, and the same as JSON. */
-import { formatTableOrCards, paint, type Cell, type Column, type State } from '../table.ts';
+import {
+  columnWidths,
+  formatRow,
+  formatTable,
+  paint,
+  tableWidth,
+  terminalWidth,
+  type Cell,
+  type Column,
+  type State,
+} from '../table.ts';
 import { elapsedText } from '../progress.mjs';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { recordedVerdicts } from './check.ts';
@@ -8,6 +18,8 @@ import type { Demo, DemoRow } from './run.ts';
 /** Replies are cut here; their code and their first words say what matters. */
 const TOLD_WIDTH = 34;
 const RUN_ID_WIDTH = 13;
+/** The state, the message and what verification found. */
+const VERDICT_COLUMNS = 6;
 const COLUMNS: Column[] = ['', 'message', 'SPF', 'DKIM', 'DMARC', 'ARC', 'the sender was told', 'arrived', 'run'].map(
   (title) => ({ title }),
 );
@@ -21,14 +33,41 @@ export function demoTable(demo: Demo, links: boolean): string {
       : `${wrong.length} of ${demo.rows.length} messages ${wrong.length === 1 ? 'is' : 'are'} not as ${wrong.length === 1 ? 'it' : 'they'} must be.`;
   return [
     '',
-    formatTableOrCards(
-      COLUMNS,
+    rowsText(
       demo.rows.map((row) => tableRow(row, links)),
+      links,
     ),
     ...wrong.map((row) => differencesText(row)),
     `${paint({ text: sentence, state: wrong.length === 0 ? 'pass' : 'fail' })} It took ${elapsedText(demo.tookMs)}.`,
+    ...(links ? [] : ['', 'To look at the runs:  switchyard demo --keep']),
     '',
   ].join('\n');
+}
+
+/** One line a message where the terminal is wide enough; else a second line for what was said and what arrived. */
+function rowsText(rows: Cell[][], links: boolean): string {
+  const width = terminalWidth();
+  if (tableWidth(COLUMNS, rows) <= width) return formatTable(COLUMNS, rows);
+  const verdicts = COLUMNS.slice(0, VERDICT_COLUMNS);
+  const widths = columnWidths(verdicts, rows, width);
+  const indent = ' '.repeat((widths[0] ?? 0) + 2);
+  const lines = rows.map((row) => {
+    const [told, arrived, run] = row
+      .slice(VERDICT_COLUMNS)
+      .map((cell) => (typeof cell === 'string' ? cell : cell.text));
+    // A link is of use only when it is whole; the terminal wraps it.
+    const rest = links
+      ? `${told} -> ${arrived}\n${indent}${run}`
+      : shorten(`${told} -> ${arrived}  ${run}`, width - indent.length);
+    return `${formatRow(verdicts, row, widths)}${indent}${rest}\n`;
+  });
+  return (
+    formatRow(
+      verdicts,
+      verdicts.map(({ title }) => title),
+      widths,
+    ) + lines.join('')
+  );
 }
 
 /** The same for programs. */

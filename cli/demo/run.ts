@@ -98,7 +98,7 @@ export async function runDemo(options: DemoOptions = {}): Promise<Demo> {
     await publishKeys(installation, records, names);
 
     const since = Date.now();
-    const step = progress.step('Sending mail and waiting until each message came to its end');
+    const step = progress.step('Sending mail until each message came to its end');
     const stage: Stage = {
       world,
       installation,

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { displayWidth, formatTable, formatTableOrCards, paint } from '../../cli/table.ts';
+import { displayWidth, formatTable, paint, tableWidth } from '../../cli/table.ts';
 
 const columns = [{ title: 'name' }, { title: 'count', align: 'right' as const }];
 
@@ -24,6 +24,7 @@ describe('tables', () => {
     // UAX #11: each of these ideographs takes two columns; the combining accent none.
     expect(displayWidth('用户')).toBe(4);
     expect(displayWidth('e\u0301')).toBe(1);
+    expect(tableWidth(columns, [['用户', '1']])).toBe(11);
     const lines = formatTable(columns, [
       ['用户', '1'],
       ['abcd', '22'],
@@ -39,20 +40,6 @@ describe('tables', () => {
       24,
     );
     expect(text.split('\n')[1]).toBe(`0123456789  ${'用'.repeat(5)}…`);
-  });
-
-  it('become cards where nothing may be cut', () => {
-    expect(
-      formatTableOrCards(
-        columns,
-        [
-          ['abcd', '1'],
-          ['efgh', ''],
-        ],
-        8,
-      ),
-    ).toBe('name   abcd\ncount  1\n\nname   efgh\n');
-    expect(formatTableOrCards(columns, [['abcd', '1']], 80)).toBe('name  count\nabcd      1\n');
   });
 
   it('never hand a control character of a subject to the terminal', () => {
