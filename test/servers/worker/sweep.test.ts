@@ -1,0 +1,82 @@
+/** What happens to a record whose run is no more. */
+import { Client, Connection } from '@temporalio/client';
+import { pino } from 'pino';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { openDependencies, type OpenDependencies } from '../../../activities/open.ts';
+import { FORWARD_DOMAIN, MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../../cli/demo/world.ts';
+import { refuseForeignStore } from '../../../servers/worker/identity.ts';
+import { settleOpen } from '../../../servers/worker/sweep.ts';
+import { eventually, openHouse, type House } from '../../support/house.ts';
+
+let house: House;
+let client: Client;
+let dependencies: OpenDependencies;
+beforeAll(async () => {
+  house = await openHouse({ mail: { sessionWait: '2s', retry: { delays: ['1s'], giveUpAfter: '5d' } } });
+  client = new Client({ connection: await Connection.connect({ address: house.installation.addresses.temporal }) });
+  dependencies = await openDependencies(house.installation.configuration, house.installation.addresses);
+});
+afterAll(async () => {
+  await dependencies?.close();
+  await client?.connection.close();
+  await house?.close();
+});
+
+const LATER = 600_000;
+const sweep = () =>
+  settleOpen({ dependencies, client, log: pino({ level: 'silent' }), taskQueue: 'switchyard' }, Date.now() + LATER);
+
+async function queuedRun(localPart: string): Promise<string> {
+  house.destination.behave(`${localPart}@${MAILBOX_DOMAIN}`, { does: 'defer', times: 1_000 });
+  expect((await house.send({ to: [`${localPart}@${FORWARD_DOMAIN}`] })).data).toMatch(/^250 .*Queued/);
+  const [record] = await house.records.activity.list({ recipient: `${localPart}@${FORWARD_DOMAIN}` });
+  return record?.workflowId ?? '';
+}
+
+it('leaves a record alone while its run goes on', async () => {
+  const id = await queuedRun('alice');
+  expect(await sweep()).toBe(0);
+  house.destination.behave(`alice@${MAILBOX_DOMAIN}`, { does: 'accept' });
+  expect(await house.finalRecord(`alice@${FORWARD_DOMAIN}`)).toMatchObject({ outcome: 'delivered', workflowId: id });
+});
+
+it('tells the sender of a message whose run a person terminated', async () => {
+  await client.workflow.getHandle(await queuedRun('bob')).terminate('not wanted');
+  expect(await sweep()).toBe(1);
+  expect(await house.finalRecord(`bob@${FORWARD_DOMAIN}`)).toMatchObject({ outcome: 'bounced', reply: { code: 554 } });
+  const bounce = house.destination.received.find(
+    (one) => one.sender === '' && one.recipients.includes(`sender@${PLAIN_DOMAIN}`),
+  );
+  expect(bounce?.raw.toString()).toContain('ended by the operator');
+  expect(await sweep()).toBe(0);
+});
+
+it('begins again where the run is gone, as after a lost Temporal database', async () => {
+  const id = await queuedRun('carol');
+  const handle = client.workflow.getHandle(id);
+  await handle.terminate('about to be deleted');
+  await client.workflowService.deleteWorkflowExecution({ namespace: 'default', workflowExecution: { workflowId: id } });
+  await eventually(
+    () =>
+      handle.describe().then(
+        () => false,
+        () => true,
+      ),
+    'the deletion of the run',
+  );
+  house.destination.behave(`carol@${MAILBOX_DOMAIN}`, { does: 'accept' });
+  expect(await sweep()).toBe(1);
+  expect((await house.finalRecord(`carol@${FORWARD_DOMAIN}`)).outcome).toBe('delivered');
+  expect(house.destination.received.filter((one) => one.recipients.includes(`carol@${MAILBOX_DOMAIN}`))).toHaveLength(
+    1,
+  );
+});
+
+it('refuses a worker whose state folder is another one', async () => {
+  const { configuration } = house.installation;
+  await expect(refuseForeignStore(client, 'switchyard', configuration)).resolves.toBeUndefined();
+  const elsewhere = { ...configuration, state: `${configuration.state}-elsewhere` };
+  await expect(refuseForeignStore(client, 'switchyard', elsewhere)).rejects.toMatchObject({
+    code: 'worker.foreign_store',
+  });
+});
