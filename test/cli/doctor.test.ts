@@ -290,6 +290,7 @@ describe('DNS and what is published', () => {
     expect(await states()).toEqual({ MX: 'fail', DKIM: 'fail', SPF: 'fail', DMARC: 'warn' });
     server.set('own.test', ['MX 10 mx.own.test', `TXT v=spf1 a:${HOST} -all`, 'TXT v=spf1 -all']);
     expect(await states()).toMatchObject({ MX: 'ok', SPF: 'fail' });
+    expect((await look(checkDomains, own(server)))[2]).toMatchObject({ fix: 'Make one of them.' });
 
     server.set('own.test', [`MX 10 ${HOST}`, `TXT v=spf1 a:${HOST} -all`]);
     // Some providers put white space into long values.
