@@ -6,7 +6,19 @@ export function createLog(name: string, level: string = 'info'): Logger {
     {
       name,
       level,
-      redact: { paths: ['privateKey', '*.privateKey', 'token', '*.token', 'authorization', '*.authorization', 'password', '*.password'], censor: '[secret]' },
+      redact: {
+        paths: [
+          'privateKey',
+          '*.privateKey',
+          'token',
+          '*.token',
+          'authorization',
+          '*.authorization',
+          'password',
+          '*.password',
+        ],
+        censor: '[secret]',
+      },
       timestamp: pino.stdTimeFunctions.isoTime,
     },
     pino.destination({ fd: 2, sync: true }),
