@@ -1,13 +1,26 @@
 /** One connection to the Temporal server, and the search attributes that runs carry. */
 import { Client, Connection } from '@temporalio/client';
+import { loadClientConnectConfig, type ClientConnectConfig } from '@temporalio/envconfig';
 import proto from '@temporalio/proto';
 import type { Configuration } from '../stores/configuration/schema.ts';
 import type { Addresses } from '../stores/configuration/addresses.ts';
 import { SEARCH_ATTRIBUTES } from '../workflows/contract.ts';
 
+/**
+ * How to connect: the address, and for a server that is not ours what the Temporal SDKs read from TEMPORAL_* and the
+ * TOML profile (TLS, API key, metadata). Ours speaks plain text on loopback, whatever the environment says.
+ */
+export function connectionOptions(
+  configuration: Configuration,
+  addresses: Addresses,
+): ClientConnectConfig['connectionOptions'] {
+  const external = process.env.TEMPORAL_ADDRESS !== undefined || configuration.temporal.address !== undefined;
+  return { ...(external ? loadClientConnectConfig().connectionOptions : {}), address: addresses.temporal };
+}
+
 /** Connects lazily, so that a process starts, and answers 4xx or 503, while the server is away. */
 export function lazyTemporal(configuration: Configuration, addresses: Addresses): Client {
-  const connection = Connection.lazy({ address: addresses.temporal });
+  const connection = Connection.lazy(connectionOptions(configuration, addresses));
   return new Client({ connection, namespace: configuration.temporal.namespace });
 }
 

@@ -3,6 +3,7 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
 import { messageOf } from '../../protocols/errors.ts';
+import { connectionOptions } from '../../servers/temporal.ts';
 import type { Endpoint } from '../../stores/configuration/addresses.ts';
 import { SEARCH_ATTRIBUTES } from '../../workflows/contract.ts';
 import { taskQueues } from '../../workflows/mail/contract.ts';
@@ -81,7 +82,10 @@ export const checkTemporal: Check = async (context) => {
   const own = !isExternal(context);
   let connection: Connection;
   try {
-    connection = await Connection.connect({ address: addresses.temporal, connectTimeout: ANSWER_TIMEOUT_MS });
+    connection = await Connection.connect({
+      ...connectionOptions(configuration, addresses),
+      connectTimeout: ANSWER_TIMEOUT_MS,
+    });
   } catch (error) {
     const fix = own
       ? `See ${join(configuration.state, 'logs', 'temporal.log')}.`
@@ -122,7 +126,10 @@ export const checkWorker: Check = async (context) => {
   const { namespace, taskQueue } = configuration.temporal;
   const queues = taskQueues(taskQueue);
   try {
-    const connection = await Connection.connect({ address: addresses.temporal, connectTimeout: ANSWER_TIMEOUT_MS });
+    const connection = await Connection.connect({
+      ...connectionOptions(configuration, addresses),
+      connectTimeout: ANSWER_TIMEOUT_MS,
+    });
     const polled = await Promise.all(
       Object.entries(queues).map(async ([kind, name]) => {
         // Workflow tasks come from the main queue, activities from all.

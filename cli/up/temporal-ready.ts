@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { PermanentError, messageOf } from '../../protocols/errors.ts';
+import { connectionOptions } from '../../servers/temporal.ts';
 import type { Addresses } from '../../stores/configuration/addresses.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 
@@ -25,7 +26,10 @@ export async function connectTemporal(
   const until = Date.now() + timeoutMs;
   for (;;) {
     try {
-      const connection = await Connection.connect({ address: addresses.temporal, connectTimeout: ONE_TRY_MS });
+      const connection = await Connection.connect({
+        ...connectionOptions(configuration, addresses),
+        connectTimeout: ONE_TRY_MS,
+      });
       try {
         await connection.workflowService.describeNamespace({ namespace: configuration.temporal.namespace });
         return;

@@ -13,7 +13,7 @@ import { openDependencies } from '../../activities/open.ts';
 import { messageOf, TemporaryError } from '../../protocols/errors.ts';
 import { taskQueues } from '../../workflows/mail/contract.ts';
 import type { RunningServer, ServerOptions } from '../server.ts';
-import { ensureSearchAttributes, lazyTemporal } from '../temporal.ts';
+import { connectionOptions, ensureSearchAttributes, lazyTemporal } from '../temporal.ts';
 import { createActivities } from './activities.ts';
 import { workflowBundle } from './bundle.ts';
 import { refuseForeignStore, workerIdentity } from './identity.ts';
@@ -37,7 +37,7 @@ export async function startWorker({ configuration, addresses, log }: ServerOptio
     shutdownSignals: [],
   });
   const client = lazyTemporal(configuration, addresses);
-  const connection = await connect(addresses.temporal);
+  const connection = await connect(connectionOptions(configuration, addresses));
   await ensureSearchAttributes(client);
   const queues = taskQueues(configuration.temporal.taskQueue);
   await refuseForeignStore(client, queues.main, configuration);
@@ -100,15 +100,15 @@ function sdkLogger(log: Logger): DefaultLogger {
   return new DefaultLogger('INFO', ({ level, message, meta }) => log[levels[level]](meta ?? {}, message));
 }
 
-async function connect(address: string): Promise<NativeConnection> {
+async function connect(options: ReturnType<typeof connectionOptions>): Promise<NativeConnection> {
   for (let tries = 1; ; tries++) {
     try {
-      return await NativeConnection.connect({ address });
+      return await NativeConnection.connect(options);
     } catch (thrown) {
       if (tries >= CONNECT_TRIES)
         throw new TemporaryError({
           code: 'temporal.unavailable',
-          message: `The Temporal server at ${address} does not answer: ${messageOf(thrown)}`,
+          message: `The Temporal server at ${options.address} does not answer: ${messageOf(thrown)}`,
           fix: 'Start it, or set TEMPORAL_ADDRESS to one that runs; `switchyard doctor` says more.',
           cause: thrown,
         });
