@@ -66,7 +66,7 @@ export function judge(findings: Findings, policy: MailPolicy): Judgement {
 /**
  * Whether a non-delivery report may go to the envelope sender: only when it is shown that the mail came from there,
  * since a report to a forged address hits a bystander. The sender is not null, DMARC did not fail, and SPF passed
- * for it or a DKIM signature of its domain, or of a domain above or below it, passed.
+ * for it or a DKIM signature of its domain, or of a domain above it, passed.
  */
 export function mayBounce(authentication: Authentication, sender: string): boolean {
   const domain = comparable(sender.slice(sender.lastIndexOf('@') + 1));
@@ -74,7 +74,7 @@ export function mayBounce(authentication: Authentication, sender: string): boole
   const { spf, dkim } = authentication;
   if (spf.result === 'pass' && spf.scope === 'mfrom' && comparable(spf.domain) === domain) return true;
   return dkim.some(
-    (signature) => signature.result === 'pass' && signature.underSized === 0 && related(signature.domain, domain),
+    (signature) => signature.result === 'pass' && signature.underSized === 0 && vouchesFor(signature.domain, domain),
   );
 }
 
@@ -91,13 +91,13 @@ function mayStillPass({ authentication: { spf, dkim, dmarc }, temporary }: Findi
   );
 }
 
-/** Equal, or one is below the other; a single label (a top-level domain) vouches for nobody. */
-function related(one: string, other: string): boolean {
-  const a = comparable(one);
-  const b = comparable(other);
-  if (a === b) return true;
-  const [shorter, longer] = a.length < b.length ? [a, b] : [b, a];
-  return shorter.includes('.') && longer.endsWith(`.${shorter}`);
+/**
+ * Equal, or above: who holds a domain holds the names below it. Not the other way round: a customer's name below
+ * `github.io` says nothing for its owner. A single label (a top-level domain) vouches for nobody.
+ */
+function vouchesFor(signing: string, sender: string): boolean {
+  const signer = comparable(signing);
+  return signer === sender || (signer.includes('.') && sender.endsWith(`.${signer}`));
 }
 
 /** An envelope under SMTPUTF8 may hold U-labels where DNS and DKIM have A-labels. What is no domain matches nothing but itself. */

@@ -160,6 +160,12 @@ describe('a bounce goes only to who is shown to have sent the mail', () => {
     ],
     ['when its domain signed', found({ dkim: [signature('fail'), signature('pass', 'mail.a.test')] }), sender, true],
     ['when its parent signed', found({ dkim: [signature('pass', 'a.test')] }), sender, true],
-    ['when its child signed', found({ dkim: [signature('pass', 'x.mail.a.test')] }), sender, true],
+    ['when its child signed', found({ dkim: [signature('pass', 'x.mail.a.test')] }), sender, false],
+    [
+      'when a neighbour below a public suffix signed',
+      found({ dkim: [signature('pass', 'evil.github.io')] }),
+      'a@github.io',
+      false,
+    ],
   ])('%s', (_what, given, to, expected) => expect(mayBounce(given, to)).toBe(expected));
 });
