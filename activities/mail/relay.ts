@@ -65,7 +65,8 @@ export const relay = defineStep({
   async run(input, dependencies, step) {
     const { records } = dependencies;
     const destinationKey = input.kind === 'bounce' ? `bounce:${input.destination}` : input.destination;
-    const before = await records.deliveries.begin(input.activityId, destinationKey);
+    const counts = input.kind === 'bounce' ? 'row' : 'message';
+    const before = await records.deliveries.begin(input.activityId, destinationKey, counts);
     if (before?.state === 'delivered' || before?.state === 'refused') return asRecorded(before);
     const resent = before?.state === 'committing' || before?.resent === true;
 

@@ -88,6 +88,12 @@ export function activityRecords(database: Database): ActivityRecords {
           .where('received_at', '<', time)
           .where('outcome', '!=', 'accepted');
         await transaction.deleteFrom('deliveries').where('activity_id', 'in', old).execute();
+        // The step mail.deliver keeps its outcomes here, under its idempotency key and without a record.
+        await transaction
+          .deleteFrom('deliveries')
+          .where('updated_at', '<', time)
+          .where('activity_id', 'not in', transaction.selectFrom('activity').select('id'))
+          .execute();
         const gone = await transaction.deleteFrom('activity').where('id', 'in', old).executeTakeFirst();
         return Number(gone.numDeletedRows);
       }),

@@ -15,11 +15,11 @@ export function deliveryRecords(database: Database): DeliveryRecords {
         .execute();
       return rows.map(toDelivery);
     },
-    begin: (activityId, destination) =>
+    begin: (activityId, destination, counts = 'message') =>
       database.transaction().execute(async (transaction) => {
         const before = await find(transaction, activityId, destination);
         // Nothing will be sent: no attempt to count.
-        if (before?.state === 'delivered') return before;
+        if (before?.state === 'delivered' || before?.state === 'refused') return before;
         await put(transaction, {
           activityId,
           destination,
@@ -31,11 +31,13 @@ export function deliveryRecords(database: Database): DeliveryRecords {
           resent: before?.resent ?? false,
           updatedAt: timeNow(),
         });
-        await transaction
-          .updateTable('activity')
-          .set((expression) => ({ attempts: expression('attempts', '+', 1) }))
-          .where('id', '=', activityId)
-          .execute();
+        if (counts === 'message') {
+          await transaction
+            .updateTable('activity')
+            .set((expression) => ({ attempts: expression('attempts', '+', 1) }))
+            .where('id', '=', activityId)
+            .execute();
+        }
         return before;
       }),
     set: (activityId, destination, change) =>

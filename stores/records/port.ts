@@ -92,7 +92,7 @@ export interface MailActivity {
   errorText: string | null;
   /** The reply that was passed back or that ended the attempts. */
   reply: SmtpReply | null;
-  /** Delivery attempts over all destinations. */
+  /** Delivery attempts of the message over all destinations; those of a report about it are not among them. */
   attempts: number;
   /** True when a delivery was sent again after an outcome that nobody knows. */
   resent: boolean;
@@ -129,7 +129,7 @@ export interface ActivityRecords {
   count(since: string): Promise<Partial<Record<Outcome, number>>>;
   /** Records still `accepted` that were received before the time, oldest first, at most 1,000. */
   openBefore(time: string): Promise<MailActivity[]>;
-  /** Removes final records older than the time. */
+  /** Removes final records older than the time, with their deliveries and those that never had a record. */
   expire(time: string): Promise<number>;
 }
 
@@ -152,8 +152,12 @@ export interface Delivery {
 export interface DeliveryRecords {
   get(activityId: string, destination: string): Promise<Delivery | undefined>;
   list(activityId: string): Promise<Delivery[]>;
-  /** Counts an attempt and returns the row as it was before, so that `committing` and `delivered` are seen. */
-  begin(activityId: string, destination: string): Promise<Delivery | undefined>;
+  /**
+   * Counts an attempt and returns the row as it was before, so that `committing`, `delivered` and `refused` are seen;
+   * the last two are ends, which stay and count nothing.
+   * @param counts 'row': the attempt is not one of the message's own, as that of a report about it
+   */
+  begin(activityId: string, destination: string, counts?: 'message' | 'row'): Promise<Delivery | undefined>;
   /** Durable when it resolves. `resent` marks the row and the activity record. */
   set(
     activityId: string,

@@ -259,12 +259,33 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         expect((await records.activity.get(id))?.resent).toBe(true);
       });
 
-      it('counts no attempt for what is delivered', async () => {
+      it.each(['delivered', 'refused'] as const)(
+        'counts no attempt for what is %s, and leaves it so',
+        async (state) => {
+          await records.deliveries.begin(id, to);
+          await records.deliveries.set(id, to, { state });
+          const ended = await records.deliveries.get(id, to);
+          expect(await records.deliveries.begin(id, to)).toEqual(ended);
+          expect(await records.deliveries.get(id, to)).toEqual(ended);
+          expect((await records.activity.get(id))?.attempts).toBe(1);
+        },
+      );
+
+      it('counts the attempts of a report about the message on its row alone', async () => {
         await records.deliveries.begin(id, to);
+        await records.deliveries.begin(id, 'bounce:a@a.test', 'row');
+        expect((await records.deliveries.get(id, 'bounce:a@a.test'))?.attempts).toBe(1);
+        expect((await records.activity.get(id))?.attempts).toBe(1);
+      });
+
+      it('expires rows that have no record by their age', async () => {
+        await records.deliveries.set('step:1', to, { state: 'delivered' });
         await records.deliveries.set(id, to, { state: 'delivered' });
-        const delivered = await records.deliveries.get(id, to);
-        expect(await records.deliveries.begin(id, to)).toEqual(delivered);
-        expect(await records.deliveries.get(id, to)).toEqual(delivered);
+        await records.activity.expire('2000-01-01T00:00:00.000Z');
+        expect(await records.deliveries.get('step:1', to)).toBeDefined();
+        await records.activity.expire('2099-01-01T00:00:00.000Z');
+        expect(await records.deliveries.get('step:1', to)).toBeUndefined();
+        expect(await records.deliveries.get(id, to)).toBeDefined();
       });
 
       it('loses no attempt of many at once', async () => {
