@@ -1,4 +1,5 @@
 /** One delivery attempt of a stored message as it is: no signature, no seal, no rewriting. `mail.relay` does all of these. */
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { PermanentError, TemporaryError } from '../../protocols/errors.ts';
 import { needsUtf8, parseAddress } from '../../protocols/mail/address.ts';
@@ -6,6 +7,7 @@ import { formatReply } from '../../protocols/mail/reply.ts';
 import { defineStep } from '../step.ts';
 import { BlobRef, SmtpReply } from '../schemas.ts';
 import type { TransmissionResult } from '../network/dialer.ts';
+import type { Delivery } from '../../stores/records/port.ts';
 
 export const deliver = defineStep({
   name: 'mail.deliver',
@@ -23,12 +25,12 @@ export const deliver = defineStep({
   output: z.object({
     host: z.string(),
     reply: SmtpReply,
-    /** TLS version and cipher, null for plain text. */
+    /** TLS version and cipher; null for plain text, and where an earlier call with the same key delivered the message. */
     tls: z.string().nullable(),
   }),
-  needs: ['blobs', 'dialer'],
+  needs: ['blobs', 'dialer', 'records'],
   takes: 'delivery',
-  // A repeat after an unknown outcome delivers twice: the caller decides by the error.
+  // A repeat meets a known outcome and sends nothing; after an unknown one it delivers twice: the caller decides by the error.
   repeat: 'needs-key',
   scope: 'mail:write',
   errors: [
@@ -55,9 +57,13 @@ export const deliver = defineStep({
     'mail.utf8_unsupported',
     'mtasts.failed',
     'network.address_refused',
+    'records.unavailable',
   ],
-  async run({ message, sender, recipient, utf8 = false, eightBit = true }, { blobs, dialer }, step) {
+  async run({ message, sender, recipient, utf8 = false, eightBit = true }, { blobs, dialer, records }, step) {
     const { domain } = parseAddress(recipient);
+    const act = actOf(step.idempotencyKey, sender, message.sha256);
+    const before = await records.deliveries.begin(act, recipient);
+    if (before?.state === 'delivered' || before?.state === 'refused') return asRecorded(before, recipient);
     const route = await dialer.route(domain, step.signal);
     const result = await dialer.transmit(
       {
@@ -68,15 +74,33 @@ export const deliver = defineStep({
         size: message.size,
         utf8: utf8 || needsUtf8(sender) || needsUtf8(recipient),
         eightBit,
-        beforeFinalDot: async (host) => step.report({ stage: 'final dot', host }),
+        beforeFinalDot: async (host) => {
+          await records.deliveries.set(act, recipient, { state: 'committing', host });
+          step.report({ stage: 'final dot', host });
+        },
         onStage: (stage) => step.report({ stage }),
       },
       step.signal,
     );
+    if (result.status !== 'unknown') {
+      const reply = result.reply ?? undefined;
+      await records.deliveries.set(act, recipient, { state: result.status, host: result.host ?? undefined, reply });
+    }
     if (result.status === 'delivered') return { host: result.host, reply: result.reply, tls: result.tls };
     throw asError(result, recipient);
   },
 });
+
+/** Name of the act in the records: the same key with another message is another act. */
+function actOf(key: string, sender: string, sha256: string): string {
+  return `step:${createHash('sha256').update(`${key}\0${sender}\0${sha256}`).digest('hex')}`;
+}
+
+function asRecorded({ state, host, reply }: Delivery, recipient: string) {
+  const said = reply ?? { code: state === 'delivered' ? 250 : 550, enhanced: null, text: '' };
+  if (state === 'delivered') return { host: host ?? '', reply: said, tls: null };
+  throw asError({ status: 'refused', host, reply: said, code: 'mail.refused', text: said.text }, recipient);
+}
 
 function asError(
   result: Exclude<TransmissionResult, { status: 'delivered' }>,

@@ -9,11 +9,14 @@ import type { Dependencies } from '../../../activities/dependencies.ts';
 import type { StepContext } from '../../../activities/step.ts';
 import { openFolderBlobs } from '../../../stores/blobs/folder.ts';
 import type { BlobRef, BlobStore } from '../../../stores/blobs/port.ts';
+import { openRecords } from '../../../stores/records/open.ts';
+import type { Records } from '../../../stores/records/port.ts';
 import { MESSAGE, openDialer } from '../../support/dialing.ts';
 import { startPeer, type Peer, type PeerOptions } from '../../support/smtp-peer.ts';
 
 let folder: string;
 let blobs: BlobStore;
+let records: Records;
 let message: BlobRef;
 let peer: Peer;
 let progress: unknown[];
@@ -21,16 +24,19 @@ let progress: unknown[];
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'switchyard-deliver-'));
   blobs = await openFolderBlobs(folder);
+  records = await openRecords({ state: folder });
   message = await blobs.write(Readable.from([Buffer.from(MESSAGE)]), { prefix: 'mail', maxBytes: 10_000 });
   progress = [];
 });
 afterEach(async () => {
   await peer?.close();
   await blobs.close();
+  await records.close();
   await rm(folder, { recursive: true });
 });
 
-const run = async (input: Record<string, unknown> = {}, options: PeerOptions = {}) => {
+const run = async (input: Record<string, unknown> = {}, options: PeerOptions = {}, idempotencyKey = 'x') => {
+  await peer?.close();
   peer = await startPeer(options);
   const dialer = openDialer({
     outbound: { transport: { 'b.test': `127.0.0.1:${peer.port}` }, commandTimeout: '400ms', dataTimeout: '400ms' },
@@ -40,12 +46,12 @@ const run = async (input: Record<string, unknown> = {}, options: PeerOptions = {
     signal: new AbortController().signal,
     report: (one) => void progress.push(one),
     log: pino({ level: 'silent' }),
-    idempotencyKey: 'x',
+    idempotencyKey,
   };
   try {
     return await deliver.call(
       { message, sender: 'a@a.test', recipient: 'b@b.test', ...input },
-      { blobs, dialer } as Dependencies,
+      { blobs, dialer, records } as Dependencies,
       context,
     );
   } finally {
@@ -79,6 +85,32 @@ describe('mail.deliver', () => {
   ] as const)('throws for %j a %s %s with the reply', async (options, name, code, replyCode) => {
     await expect(run({}, options)).rejects.toMatchObject({ name, code, details: { host: '127.0.0.1', replyCode } });
     expect(deliver.errors).toContain(code);
+  });
+
+  it('sends nothing again for a key whose message was delivered', async () => {
+    const first = await run();
+    expect(await run()).toEqual(first);
+    expect(peer.connections).toBe(0);
+    await run({}, {}, 'y');
+    expect(peer.messages).toEqual([MESSAGE]);
+    await run({ recipient: 'c@b.test' });
+    expect(peer.messages).toEqual([MESSAGE]);
+  });
+
+  it('refuses again for a key whose message was refused, without asking', async () => {
+    const refused = { name: 'PermanentError', code: 'mail.refused', details: { replyCode: 550, replyText: 'Never' } };
+    await expect(run({}, { dot: '550 5.7.1 Never' })).rejects.toMatchObject(refused);
+    await expect(run()).rejects.toMatchObject(refused);
+    expect(peer.connections).toBe(0);
+  });
+
+  it.each([
+    ['was deferred', { dot: '450 4.2.0 Later' }],
+    ['has an unknown outcome', { dot: 'cut' }],
+  ] as const)('tries again with the same key what %s', async (_what, options) => {
+    await expect(run({}, options)).rejects.toMatchObject({ name: 'TemporaryError' });
+    await run();
+    expect(peer.messages).toEqual([MESSAGE]);
   });
 
   it.each([
