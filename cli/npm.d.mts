@@ -9,4 +9,6 @@ export function runNpm(options: {
   args: string[];
   cwd: string;
   onLine?: (line: string) => void;
+  /** Ends npm. */
+  signal?: AbortSignal | undefined;
 }): Promise<void>;

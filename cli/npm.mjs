@@ -28,12 +28,13 @@ export function findNpm() {
   });
 }
 
-export function runNpm({ npm, args, cwd, onLine }) {
+export function runNpm({ npm, args, cwd, onLine, signal }) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [npm, ...args], {
       cwd,
       env: npmEnvironment(),
       stdio: ['ignore', 'pipe', 'pipe'],
+      signal,
     });
     let lastLine = '';
     let errorLine = '';

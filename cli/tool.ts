@@ -9,15 +9,24 @@ const root = dirname(import.meta.dirname);
 /**
  * @param name npm package, such as `vitest`
  * @param command the name in its `bin`, where it has several
+ * @param output where its standard output goes: to stderr where our own is read by a program
  * @returns the tool's exit status
  */
-export function runTool(name: string, args: string[], command: string = name): Promise<number> {
+export function runTool(
+  name: string,
+  args: string[],
+  command: string = name,
+  output: 'stdout' | 'stderr' = 'stdout',
+): Promise<number> {
   const require = createRequire(join(root, 'package.json'));
   const manifest = join(root, 'node_modules', name, 'package.json');
   const { bin } = require(manifest) as { bin: string | Record<string, string> };
   const script = join(dirname(manifest), typeof bin === 'string' ? bin : (bin[command] ?? ''));
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, ...args], { cwd: root, stdio: 'inherit' });
+    const child = spawn(process.execPath, [script, ...args], {
+      cwd: root,
+      stdio: ['inherit', output === 'stdout' ? 'inherit' : process.stderr, 'inherit'],
+    });
     // The terminal sends Ctrl-C to the tool as well; a TERM comes only here.
     process.on('SIGINT', () => undefined);
     process.on('SIGTERM', () => child.kill('SIGTERM'));

@@ -4,12 +4,13 @@
  * - `dist/server`: the package `switchyard-server`, with the servers, the worker's workflow bundle and the command;
  * - `dist/nodes` and `dist/credentials`: the n8n pack, which is the root package.
  */
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, cpSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { BUNDLE_FILE, buildWorkflowBundle } from '../../servers/worker/bundle.ts';
 import { createProgress } from '../progress.mjs';
 import { runTool } from '../tool.ts';
 import { serverManifest } from './manifest.ts';
+import { assemblePack, compilePack, copyOthers } from './pack.ts';
 
 const root = dirname(dirname(import.meta.dirname));
 const dist = join(root, 'dist');
@@ -17,7 +18,6 @@ const server = join(dist, 'server');
 
 /** Folders whose other files (launcher, assets, migrations) go into the package as they are. */
 const SERVER_FOLDERS = ['protocols', 'stores', 'activities', 'servers', 'cli'];
-const PACK_FOLDERS = ['nodes', 'credentials'];
 
 /** @returns the exit status */
 export async function buildPackages(): Promise<number> {
@@ -41,10 +41,11 @@ export async function buildPackages(): Promise<number> {
   chmodSync(join(server, 'cli', 'launch.mjs'), 0o755);
 
   const packing = progress.step('Compiling the n8n pack');
-  if (await runTool('typescript', ['-p', 'tsconfig.nodes.json'], 'tsc')) return failed(packing);
-  copyOthers(PACK_FOLDERS, dist);
-  // n8n loads nodes with require, and the root package.json says "module".
-  writeFileSync(join(dist, 'package.json'), `${JSON.stringify({ type: 'commonjs' })}\n`);
+  if (await compilePack(dist)) return failed(packing);
+  // The editor that `up` starts gets its nodes and workflows from here.
+  assemblePack(dist, join(server, 'pack'));
+  if (existsSync(join(root, 'templates')))
+    cpSync(join(root, 'templates'), join(server, 'templates'), { recursive: true });
   packing.done();
 
   process.stdout.write(
@@ -63,12 +64,4 @@ export async function buildPackages(): Promise<number> {
 function failed(step: { fail(): void }): number {
   step.fail();
   return 1;
-}
-
-/** Everything that is not TypeScript: it was compiled, or it is types only. */
-function copyOthers(folders: string[], target: string): void {
-  for (const folder of folders.filter((name) => existsSync(join(root, name)))) {
-    mkdirSync(join(target, folder), { recursive: true });
-    cpSync(join(root, folder), join(target, folder), { recursive: true, filter: (path) => !/\.m?ts$/.test(path) });
-  }
 }

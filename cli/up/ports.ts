@@ -34,12 +34,13 @@ interface Wish {
 /**
  * Chooses a free port for everything that listens.
  * @param externalTemporal `host:port` of a server that runs already; none is started then
+ * @param editor whether the n8n editor is started
  * @param anyPort take whatever the system gives instead of the default ports: for tests, which run side by side
  * @throws PermanentError `port.taken`, naming the key and who has it
  */
 export async function choosePorts(
   configuration: Configuration,
-  options: { externalTemporal?: string; anyPort?: boolean } = {},
+  options: { externalTemporal?: string; anyPort?: boolean; editor?: boolean } = {},
 ): Promise<ChosenPorts> {
   const given = new Set<number>();
   const moved: string[] = [];
@@ -52,7 +53,8 @@ export async function choosePorts(
     return { host: wish.host, port };
   };
 
-  const { mail, http, inbox, temporal, metrics } = configuration;
+  const { mail, http, inbox, editor, temporal, metrics } = configuration;
+  const wantsEditor = editor.enabled && (options.editor ?? false);
   // What is configured goes first, so that no default takes it.
   const wishes: Record<string, Wish> = {
     smtp: {
@@ -70,6 +72,15 @@ export async function choosePorts(
         key: 'inbox.port',
         name: 'the local inbox',
         preferred: DEFAULT_PORTS.inbox,
+      },
+    }),
+    ...(wantsEditor && {
+      editor: {
+        host: editor.host,
+        configured: editor.port,
+        key: 'editor.port',
+        name: 'the editor',
+        preferred: DEFAULT_PORTS.editor,
       },
     }),
     ...(!options.externalTemporal && {
@@ -121,6 +132,7 @@ export async function choosePorts(
       smtp: at('smtp'),
       http: at('http'),
       inbox: inbox.enabled ? at('inbox') : null,
+      editor: wantsEditor ? at('editor') : null,
       workerMetrics: at('workerMetrics'),
       smtpMetrics: at('smtpMetrics'),
     },

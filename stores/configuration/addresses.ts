@@ -21,6 +21,8 @@ export interface Addresses {
   http: Endpoint;
   /** The local inbox's SMTP port; null when it is off. */
   inbox: Endpoint | null;
+  /** The n8n editor; null when it is off. */
+  editor: Endpoint | null;
   /** Prometheus of the SDK in the worker and of the smtp process. */
   workerMetrics: Endpoint;
   smtpMetrics: Endpoint;
@@ -31,6 +33,7 @@ export const DEFAULT_PORTS = {
   smtp: 2525,
   http: 8080,
   inbox: 2526,
+  editor: 5678,
   temporal: 7233,
   temporalUi: 8233,
   workerMetrics: 9464,
@@ -57,6 +60,9 @@ export function resolveAddresses(
     http: { host: configuration.http.host, port: configuration.http.port ?? DEFAULT_PORTS.http },
     inbox: configuration.inbox.enabled
       ? { host: LOOPBACK, port: configuration.inbox.port ?? DEFAULT_PORTS.inbox }
+      : null,
+    editor: configuration.editor.enabled
+      ? { host: configuration.editor.host, port: configuration.editor.port ?? DEFAULT_PORTS.editor }
       : null,
     workerMetrics: { host: LOOPBACK, port: configuration.metrics.workerPort ?? DEFAULT_PORTS.workerMetrics },
     smtpMetrics: { host: LOOPBACK, port: configuration.metrics.smtpPort ?? DEFAULT_PORTS.smtpMetrics },

@@ -148,6 +148,16 @@ export const Configuration = z.strictObject({
   temporal: Temporal.prefault({}),
   /** The local inbox: an SMTP sink with a page, for trying things out. */
   inbox: z.strictObject({ enabled: z.boolean().default(true), port: Port.optional() }).prefault({}),
+  /** The n8n editor that `up` starts. */
+  editor: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      host: z.string().default('127.0.0.1'),
+      port: Port.optional(),
+      /** How others reach it, and where webhooks from outside arrive. */
+      publicUrl: z.url().optional(),
+    })
+    .prefault({}),
   /** Ports of the worker's and SDK's metrics; the http process serves its own under /metrics. */
   metrics: z.strictObject({ workerPort: Port.optional(), smtpPort: Port.optional() }).prefault({}),
 });

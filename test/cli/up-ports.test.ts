@@ -25,6 +25,18 @@ describe('ports of an installation', () => {
     expect(moved).toContain(`${DEFAULT_PORTS.http} is taken: http is on ${addresses.http.port}`);
   });
 
+  it('gives the editor a port only where it is wanted, by the start and by the configuration', async () => {
+    await take(DEFAULT_PORTS.editor);
+    const wanted = await choosePorts(Configuration.parse({}), { editor: true });
+    expect(wanted.addresses.editor?.port).toBeGreaterThan(DEFAULT_PORTS.editor);
+    expect(wanted.moved).toContain(
+      `${DEFAULT_PORTS.editor} is taken: the editor is on ${wanted.addresses.editor?.port}`,
+    );
+    const off = Configuration.parse({ editor: { enabled: false } });
+    expect((await choosePorts(off, { editor: true })).addresses.editor).toBeNull();
+    expect((await choosePorts(Configuration.parse({}))).addresses.editor).toBeNull();
+  });
+
   it('never moves a configured port: it names the key and who has it', async () => {
     const port = await take();
     const error = await choosePorts(Configuration.parse({ mail: { listen: { port } } })).catch(

@@ -60,6 +60,7 @@ export async function startService(
     smtp: none,
     http: none,
     inbox: none,
+    editor: null,
     workerMetrics: none,
     smtpMetrics: none,
   };

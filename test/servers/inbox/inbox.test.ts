@@ -28,6 +28,7 @@ const addresses: Addresses = {
   smtp: none,
   http: none,
   inbox: none,
+  editor: null,
   workerMetrics: none,
   smtpMetrics: none,
 };
