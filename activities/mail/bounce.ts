@@ -15,27 +15,26 @@ export const bounce = defineStep({
   name: 'mail.bounce',
   summary: 'Write the non-delivery report for a message.',
   input: z.object({
-    message: BlobRef,
-    /** Who the report goes to: the envelope sender. */
-    sender: z.string().min(3),
-    recipient: z.string(),
-    domain: z.string(),
-    receivedAt: z.string(),
-    /** Stamps the report, so that a repeat of the step writes the same bytes. */
-    reportedAt: z.string(),
-    /** Why it was given up, where the last reply does not say it. */
-    reason: z.string().max(500).optional(),
+    message: BlobRef.describe('The stored message that could not be delivered.'),
+    sender: z.string().min(3).describe('Who the report goes to: the envelope sender.'),
+    recipient: z.string().describe('The recipient as the sender wrote it.'),
+    domain: z.string().describe('The domain of this installation that reports.'),
+    receivedAt: z.string().describe('When the message came, as an ISO 8601 time.'),
+    // Given, so that a repeat of the step writes the same bytes.
+    reportedAt: z.string().describe('The time of the report, as an ISO 8601 time.'),
+    reason: z.string().max(500).optional().describe('Why it was given up, where the last reply does not say it.'),
     failures: z
       .array(
         z.object({
-          destination: z.string(),
-          host: z.string().nullable(),
-          reply: SmtpReply.nullable(),
-          text: z.string(),
+          destination: z.string().describe('Where it was to go.'),
+          host: z.string().nullable().describe('The host that gave the last reply, if one was reached.'),
+          reply: SmtpReply.nullable().describe('The last reply, if there was one.'),
+          text: z.string().describe('What went wrong, in words.'),
         }),
       )
       .min(1)
-      .max(20),
+      .max(20)
+      .describe('The destinations that failed, each with its last reply.'),
   }),
   output: z.object({ message: BlobRef, eightBit: z.boolean(), utf8: z.boolean() }),
   needs: ['configuration', 'blobs', 'records'],

@@ -13,14 +13,15 @@ export const deliver = defineStep({
   name: 'mail.deliver',
   summary: 'Deliver a stored message to one recipient: one attempt, as the message is.',
   input: z.object({
-    message: BlobRef,
-    /** Envelope sender, '' for the null sender. */
-    sender: z.string().max(512),
-    recipient: z.string().min(3).max(512),
-    /** The header has UTF-8 in it (RFC 6532); an envelope that needs SMTPUTF8 is seen by itself. */
-    utf8: z.boolean().optional(),
-    /** The body has bytes over 127. Not given, it is taken to have them, which is always allowed to be said. */
-    eightBit: z.boolean().optional(),
+    message: BlobRef.describe('The stored message to deliver, as it is.'),
+    sender: z.string().max(512).describe('Envelope sender, which bounces go to; empty for the null sender.'),
+    recipient: z.string().min(3).max(512).describe('Address of the one recipient.'),
+    utf8: z
+      .boolean()
+      .optional()
+      .describe('Whether the header has UTF-8 in it (RFC 6532); addresses that need it are seen by themselves.'),
+    // Not given, the body is taken to have such bytes, which is always allowed to be said.
+    eightBit: z.boolean().optional().describe('Whether the body has bytes over 127; taken for granted when not given.'),
   }),
   output: z.object({
     host: z.string(),

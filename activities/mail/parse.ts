@@ -19,7 +19,7 @@ const Mailbox = z.object({ name: z.string(), address: z.string() });
 export const parse = defineStep({
   name: 'mail.parse',
   summary: 'Read a message: addresses, subject, text, list of attachments.',
-  input: z.object({ message: BlobRef }),
+  input: z.object({ message: BlobRef.describe('The stored message to read.') }),
   output: z.object({
     messageId: z.string().nullable(),
     date: z.string().nullable(),

@@ -6,8 +6,7 @@ export const resolveMx = defineStep({
   name: 'mail.resolveMx',
   summary: 'Find where mail for a domain goes: transport map, MX or address, with its MTA-STS policy.',
   input: z.object({
-    /** In any spelling: A-labels or U-labels. */
-    domain: z.string().min(1).max(255),
+    domain: z.string().min(1).max(255).describe('The domain of the recipient, in any spelling.'),
   }),
   output: z.object({
     source: z.enum(['transport', 'mx', 'address']),

@@ -32,10 +32,16 @@ export const rewriteSenderStep = defineStep({
   name: 'mail.rewriteSender',
   summary: 'Rewrite an envelope sender with SRS, or find the original sender behind an SRS address.',
   input: z.object({
-    sender: z.string().max(320),
-    /** The forwarding domain; not needed to reverse. */
-    domain: z.string().max(255).optional(),
-    direction: z.enum(['forward', 'reverse']).default('forward'),
+    sender: z.string().max(320).describe('Envelope sender to rewrite, or the rewritten address to reverse.'),
+    domain: z
+      .string()
+      .max(255)
+      .optional()
+      .describe('The forwarding domain; without it the host name of this installation. Not needed to reverse.'),
+    direction: z
+      .enum(['forward', 'reverse'])
+      .default('forward')
+      .describe('Whether to rewrite a sender or to find the original behind a rewritten one.'),
   }),
   output: z.object({ sender: z.string() }),
   needs: ['configuration', 'keys'],

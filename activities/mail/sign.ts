@@ -41,7 +41,10 @@ async function storeSigned(
 export const dkimSign = defineStep({
   name: 'mail.dkimSign',
   summary: 'DKIM-sign a message with the key of a domain.',
-  input: z.object({ message: BlobRef, domain: z.string().max(255) }),
+  input: z.object({
+    message: BlobRef.describe('The stored message to sign.'),
+    domain: z.string().max(255).describe('The domain that signs; one of this installation, with a key.'),
+  }),
   output: z.object({ message: BlobRef }),
   needs: ['configuration', 'blobs', 'records', 'keys', 'authenticator'],
   takes: 'cpu',
@@ -59,7 +62,11 @@ export const dkimSign = defineStep({
 export const sealArc = defineStep({
   name: 'mail.sealArc',
   summary: 'Seal a message with ARC, so that its authentication survives the forwarding.',
-  input: z.object({ message: BlobRef, authentication: Authentication, domain: z.string().max(255) }),
+  input: z.object({
+    message: BlobRef.describe('The stored message to seal.'),
+    authentication: Authentication,
+    domain: z.string().max(255).describe('The domain that seals; one of this installation, with a key.'),
+  }),
   output: z.object({ message: BlobRef, instance: z.number().int() }),
   needs: ['configuration', 'blobs', 'records', 'keys', 'authenticator'],
   takes: 'cpu',

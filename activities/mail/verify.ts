@@ -23,7 +23,7 @@ export async function guardBlob(
 export const verify = defineStep({
   name: 'mail.verify',
   summary: 'Verify SPF, DKIM, DMARC and ARC of a message.',
-  input: z.object({ message: BlobRef, envelope: Envelope }),
+  input: z.object({ message: BlobRef.describe('The stored message to verify.'), envelope: Envelope }),
   output: z.object({
     authentication: Authentication,
     headerFrom: z.string().nullable(),
