@@ -71,6 +71,15 @@ export function normalizeLocalPart(text: string): string {
   return text.normalize('NFC').toLowerCase().normalize('NFC');
 }
 
+/**
+ * The form in which whole addresses are compared: the local part as `normalizeLocalPart`, the domain as A-label.
+ * @throws PermanentError `address.invalid`
+ */
+export function normalizeAddress(text: string): string {
+  const { localPart, domain } = parseAddress(text);
+  return formatAddress({ localPart: normalizeLocalPart(localPart), domain });
+}
+
 /** Whether the address needs SMTPUTF8 (RFC 6531); a domain in U-labels can be sent as A-labels, a local part cannot. */
 export function needsUtf8(address: string): boolean {
   return NON_ASCII.test(address.slice(0, Math.max(address.lastIndexOf('@'), 0)));

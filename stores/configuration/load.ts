@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import { messageOf, PermanentError, SwitchyardError } from '../../protocols/errors.ts';
-import { normalizeLocalPart, parseAddress, toAsciiDomain } from '../../protocols/mail/address.ts';
+import { normalizeAddress, normalizeLocalPart, parseAddress, toAsciiDomain } from '../../protocols/mail/address.ts';
 import { demoConfiguration } from './demo.ts';
 import { invalid, problemsOf, type Path, type Problem, type Source } from './problems.ts';
 import { Configuration } from './schema.ts';
@@ -96,6 +96,7 @@ function complete(configuration: Configuration, folder: string, problems: Proble
     state: resolve(folder, configuration.state),
     mail: {
       ...mail,
+      send: { to: mail.send.to.map((entry, index) => completeSendTo(entry, ['mail', 'send', 'to', index], problems)) },
       tls: mail.tls && { certificate: resolve(folder, mail.tls.certificate), key: resolve(folder, mail.tls.key) },
       domains: keyed(mail.domains, path, problems, ({ rules }, domain) => ({
         rules: completeRules(rules, [...path, domain, 'rules'], problems),
@@ -136,6 +137,11 @@ function completeRules(rules: Rules, path: Path, problems: Problem[]): Rules {
     });
     return { ...rule, address, ...(forward && { forward }) };
   });
+}
+
+/** As `normalizeAddress` writes addresses. `*` is a legal local part, so it passes as itself. */
+function completeSendTo(entry: string, at: Path, problems: Problem[]): string {
+  return normalized(() => normalizeAddress(entry), at, problems) ?? entry;
 }
 
 /** Entries by domain, the domain as a lower-case A-label; `*` stays. Two spellings of one domain are a problem. */

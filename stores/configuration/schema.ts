@@ -76,6 +76,16 @@ const Mail = z.strictObject({
       giveUpAfter: Duration.default(5 * 86_400_000),
     })
     .prefault({}),
+  /** What the step mail.send may do. */
+  send: z
+    .strictObject({
+      /**
+       * Who it may write to, besides addresses of our own domains and destinations of rules: `name@domain`, or
+       * `*@domain` for all of one. A workflow with a mistake in it must not be able to write to anybody else.
+       */
+      to: z.array(z.string().min(3)).default([]),
+    })
+    .prefault({}),
   /** Days an activity record is kept. */
   keepActivity: Duration.default(31 * 86_400_000),
   /** Days an SRS address takes bounces back. */

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   formatAddress,
   needsUtf8,
+  normalizeAddress,
   normalizeLocalPart,
   parseAddress,
   toUnicodeDomain,
@@ -97,6 +98,13 @@ it('finds one rule for every spelling of a local part', () => {
   expect(normalizeLocalPart('INFO')).toBe('info');
   // U+00E9 and e with U+0301 are canonically equal (UAX #15).
   expect(normalizeLocalPart('Jose\u0301')).toBe(normalizeLocalPart('JOS\u00c9'));
+});
+
+it('compares whole addresses without case, in one spelling of the domain, quoted only where it must be', () => {
+  expect(normalizeAddress('Info@B\u00fccher.Example')).toBe('info@xn--bcher-kva.example');
+  expect(normalizeAddress('"info"@example.org')).toBe('info@example.org');
+  expect(normalizeAddress('"a b"@example.org')).toBe('"a b"@example.org');
+  expect(permanentCode(() => normalizeAddress('example.org'))).toBe('address.invalid');
 });
 
 it('asks for SMTPUTF8 for the local part only: a domain has its A-labels', () => {

@@ -55,6 +55,12 @@ describe('a configuration that is wrong', () => {
       '6:21',
       '"x" has a rule already',
     ],
+    [
+      'a declared recipient that is no address',
+      'mail:\n  send:\n    to: ["*@a.test", "a.test"]\n',
+      '3:22',
+      'mail.send.to[1]: "a.test" is not a mail address',
+    ],
     ['a domain that is none', 'mail:\n  domains:\n    a..b: {}\n', '3:5', 'mail.domains["a..b"]: "a..b"'],
     [
       'one domain in two spellings',
@@ -109,6 +115,11 @@ describe('a configuration', () => {
         domains: { 'xn--bcher-kva.test': { rules: [{ address: 'info', forward: ['A.b@xn--bcher-kva.test'] }] } },
       },
     });
+  });
+
+  it('holds declared recipients in the form in which addresses are compared', async () => {
+    const { mail } = await load('mail: {send: {to: [Team@Bücher.test, "*@B.test"]}}');
+    expect(mail.send.to).toEqual(['team@xn--bcher-kva.test', '*@b.test']);
   });
 
   it('of the example file is valid, and its defaults are those of the schema', async () => {
