@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { Logger } from 'pino';
-import { defineStep } from '../step.ts';
+import { defineStep, type StepContext } from '../step.ts';
 import { Authentication, BlobRef, SmtpReply } from '../schemas.ts';
 import type { Dependencies } from '../dependencies.ts';
 import type { Signed } from './authenticator/port.ts';
@@ -16,25 +16,25 @@ import { needsUtf8, parseAddress } from '../../protocols/mail/address.ts';
 import { receivedField } from '../../protocols/mail/received.ts';
 
 const Input = z.object({
-  activityId: z.string(),
-  /** `forward` and `srs` carry somebody's mail; `bounce` is a report of our own, from the null sender. */
-  kind: z.enum(['forward', 'srs', 'bounce']),
-  message: BlobRef,
-  destination: z.string(),
-  /** Envelope sender as it came. */
-  sender: z.string(),
-  recipient: z.string(),
-  /** The local domain that signs and rewrites. */
-  domain: z.string(),
-  sourceAddress: z.string(),
-  helo: z.string(),
-  messageId: z.string(),
-  receivedAt: z.string(),
-  protocol: z.string(),
-  eightBit: z.boolean(),
-  utf8: z.boolean(),
-  /** Null for our own reports. */
-  authentication: Authentication.nullable(),
+  activityId: z.string().describe('Id of the activity record.'),
+  kind: z
+    .enum(['forward', 'srs', 'bounce', 'send'])
+    .describe(
+      'forward and srs carry the mail of others; bounce is a report of our own, from the null sender; send is a message of our own.',
+    ),
+  message: BlobRef.describe('The stored message to deliver.'),
+  destination: z.string().describe('Address that it goes to.'),
+  sender: z.string().describe('Envelope sender as it came.'),
+  recipient: z.string().describe('Recipient as it came.'),
+  domain: z.string().describe('The domain of this installation that signs and rewrites.'),
+  sourceAddress: z.string().describe('IP address that the message came from.'),
+  helo: z.string().describe('Name that the sending host gave in HELO or EHLO.'),
+  messageId: z.string().describe('Id of the SMTP transaction that it came in.'),
+  receivedAt: z.string().describe('When it came, as an ISO 8601 time.'),
+  protocol: z.string().describe('Protocol that it came by, such as ESMTPS (RFC 3848).'),
+  eightBit: z.boolean().describe('Whether the body has bytes over 127.'),
+  utf8: z.boolean().describe('Whether the header has UTF-8 in it (RFC 6532).'),
+  authentication: Authentication.nullable().describe('What its verification found; null for messages of our own.'),
 });
 type Input = z.output<typeof Input>;
 
@@ -62,39 +62,42 @@ export const relay = defineStep({
   repeat: 'needs-key',
   scope: 'mail:write',
   errors: ['records.unavailable', 'blob.unavailable', 'blob.missing'],
-  async run(input, dependencies, step) {
-    const { records } = dependencies;
-    const destinationKey = input.kind === 'bounce' ? `bounce:${input.destination}` : input.destination;
-    const counts = input.kind === 'bounce' ? 'row' : 'message';
-    const before = await records.deliveries.begin(input.activityId, destinationKey, counts);
-    if (before?.state === 'delivered' || before?.state === 'refused') return asRecorded(before);
-    const resent = before?.state === 'committing' || before?.resent === true;
-
-    const result = await attempt(input, dependencies, step.signal, {
-      stage: (stage) => step.report({ stage }),
-      log: step.log,
-      beforeFinalDot: (host) =>
-        records.deliveries.set(input.activityId, destinationKey, { state: 'committing', host, resent }),
-    });
-    // 'unknown' leaves the row at 'committing': the next attempt reads it and marks the message as sent again.
-    if (result.status !== 'unknown') {
-      await records.deliveries.set(input.activityId, destinationKey, {
-        state: result.status,
-        host: result.host ?? undefined,
-        reply: result.reply ?? undefined,
-        resent,
-      });
-    }
-    return {
-      status: result.status,
-      host: result.host,
-      reply: 'reply' in result ? result.reply : null,
-      code: 'code' in result ? result.code : null,
-      text: 'text' in result ? result.text : result.reply.text,
-      resent,
-    };
-  },
+  run: relayOnce,
 });
+
+/** The step as a function, for `mail.send`. Trouble with the stores is thrown; every other end is a result. */
+export async function relayOnce(input: Input, dependencies: Part, step: StepContext): Promise<Output> {
+  const { records } = dependencies;
+  const destinationKey = input.kind === 'bounce' ? `bounce:${input.destination}` : input.destination;
+  const counts = input.kind === 'bounce' ? 'row' : 'message';
+  const before = await records.deliveries.begin(input.activityId, destinationKey, counts);
+  if (before?.state === 'delivered' || before?.state === 'refused') return asRecorded(before);
+  const resent = before?.state === 'committing' || before?.resent === true;
+
+  const result = await attempt(input, dependencies, step.signal, {
+    stage: (stage) => step.report({ stage }),
+    log: step.log,
+    beforeFinalDot: (host) =>
+      records.deliveries.set(input.activityId, destinationKey, { state: 'committing', host, resent }),
+  });
+  // 'unknown' leaves the row at 'committing': the next attempt reads it and marks the message as sent again.
+  if (result.status !== 'unknown') {
+    await records.deliveries.set(input.activityId, destinationKey, {
+      state: result.status,
+      host: result.host ?? undefined,
+      reply: result.reply ?? undefined,
+      resent,
+    });
+  }
+  return {
+    status: result.status,
+    host: result.host,
+    reply: 'reply' in result ? result.reply : null,
+    code: 'code' in result ? result.code : null,
+    text: 'text' in result ? result.text : result.reply.text,
+    resent,
+  };
+}
 
 function asRecorded(row: { state: string; host: string | null; reply: Output['reply']; resent: boolean }): Output {
   const delivered = row.state === 'delivered';
@@ -127,7 +130,7 @@ async function attempt(
     const route = await dependencies.dialer.route(domain, signal);
     hooks.stage('sign');
     const signed = await signMessage(input, dependencies, signal);
-    const sender = input.kind === 'bounce' ? '' : await rewriteForDomain(input.sender, input.domain, dependencies);
+    const sender = await envelopeSender(input, dependencies);
     return await dependencies.dialer.transmit(
       {
         route,
@@ -152,6 +155,12 @@ async function attempt(
   }
 }
 
+/** What others sent leaves under an address of ours; what we sent is ours already. */
+async function envelopeSender({ kind, sender, domain }: Input, dependencies: Part): Promise<string> {
+  if (kind === 'bounce') return '';
+  return kind === 'send' ? sender : rewriteForDomain(sender, domain, dependencies);
+}
+
 async function signMessage(
   input: Input,
   { configuration, keys, authenticator }: Part,
@@ -159,7 +168,7 @@ async function signMessage(
 ): Promise<Signed> {
   const { domain, selector, privateKey } = await keys.signingKey(input.domain);
   const key = { domain, selector, privateKey };
-  if (input.kind === 'bounce' || input.authentication === null)
+  if (input.kind === 'bounce' || input.kind === 'send' || input.authentication === null)
     return authenticator.sign({ key: input.message.key, prepend: '', dkim: key, arc: null }, signal);
   const { authentication } = input;
   const prepend = `${trace(input, configuration.hostname)}Authentication-Results: ${authentication.authenticationResults}\r\n`;
