@@ -8,6 +8,7 @@ import { normalizeLocalPart, parseAddress } from '../../protocols/mail/address.t
 import { isSrsAddress } from '../../protocols/mail/srs.ts';
 import { judge } from '../../protocols/mail/policy.ts';
 import { PermanentError } from '../../protocols/errors.ts';
+import type { Rule } from '../../stores/records/port.ts';
 
 export const RecipientRoute = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('forward'), domain: z.string(), ruleId: z.string(), destinations: z.array(z.string()) }),
@@ -24,11 +25,18 @@ const Verdict = z.discriminatedUnion('verdict', [
   z.object({ verdict: z.literal('defer'), reply: SmtpReply, code: z.string() }),
 ]);
 
-/** The route of one recipient, from the rules alone. */
+/** The one recipient that SMTP knows without a domain (RFC 5321, 4.1.1.3 and 4.5.1), in any spelling. */
+const POSTMASTER = 'postmaster';
+
+/**
+ * The route of one recipient, from the rules alone. `postmaster` without a domain is that of our host name, or of the
+ * first domain that has one; the route names the domain.
+ */
 export async function routeRecipient(
   recipient: string,
   dependencies: Pick<Dependencies, 'configuration' | 'records' | 'keys'>,
 ): Promise<RecipientRoute> {
+  if (recipient.toLowerCase() === POSTMASTER) return routePostmaster(dependencies);
   let localPart: string;
   let domain: string;
   try {
@@ -48,15 +56,31 @@ export async function routeRecipient(
   }
   if (isSrsAddress(recipient)) return srsRoute(recipient, domain, dependencies);
   const rule = await rules.find(domain, normalizeLocalPart(localPart));
-  if (!rule)
-    return {
-      kind: 'unknown',
-      code: 'mail.unknown_recipient',
-      reply: { code: 550, enhanced: '5.1.1', text: `No rule for ${recipient}` },
-    };
-  if (rule.action.type === 'drop') return { kind: 'drop', domain, ruleId: rule.id };
-  return { kind: 'forward', domain, ruleId: rule.id, destinations: rule.action.destinations };
+  return rule ? routeOf(rule) : unknownRecipient(recipient);
 }
+
+async function routePostmaster({
+  configuration,
+  records,
+}: Pick<Dependencies, 'configuration' | 'records'>): Promise<RecipientRoute> {
+  const own = await records.rules.find(configuration.hostname.toLowerCase(), POSTMASTER);
+  if (own) return routeOf(own);
+  const enabled = (await records.rules.list()).filter((rule) => rule.enabled);
+  const rule =
+    enabled.find(({ localPart }) => localPart === POSTMASTER) ?? enabled.find(({ localPart }) => localPart === '*');
+  return rule ? routeOf(rule) : unknownRecipient(POSTMASTER);
+}
+
+function routeOf({ id, domain, action }: Rule): RecipientRoute {
+  if (action.type === 'drop') return { kind: 'drop', domain, ruleId: id };
+  return { kind: 'forward', domain, ruleId: id, destinations: action.destinations };
+}
+
+const unknownRecipient = (recipient: string): RecipientRoute => ({
+  kind: 'unknown',
+  code: 'mail.unknown_recipient',
+  reply: { code: 550, enhanced: '5.1.1', text: `No rule for ${recipient}` },
+});
 
 async function srsRoute(
   recipient: string,

@@ -1,5 +1,5 @@
 /** DATA: store the message while it is checked, verify it, decide, and hand each recipient to its run. */
-import type { Readable } from 'node:stream';
+import type { SMTPServerDataStream } from 'smtp-server';
 import type { Logger } from 'pino';
 import type { Client } from '@temporalio/client';
 import type { OpenDependencies } from '../../activities/open.ts';
@@ -11,8 +11,9 @@ import { uuidv7 } from '../../stores/records/ids.ts';
 import type { SmtpReply } from '../../protocols/mail/reply.ts';
 import { createMessageGuard, type MessageFacts } from '../../protocols/mail/limits.ts';
 import { judge } from '../../protocols/mail/policy.ts';
+import { PermanentError } from '../../protocols/errors.ts';
 import { deliver, type Handover } from './handover.ts';
-import { replyError } from './reply.ts';
+import { Flood, replyError, replyOf } from './reply.ts';
 
 export type ForwardRoute = Extract<RecipientRoute, { kind: 'forward' | 'srs' | 'drop' }>;
 
@@ -40,14 +41,15 @@ export interface Reception {
  * @returns the text of the 250
  * @throws the error that makes smtp-server send the refusal
  */
-export async function receive(stream: Readable, transaction: Transaction, reception: Reception): Promise<string> {
+export async function receive(
+  stream: SMTPServerDataStream,
+  transaction: Transaction,
+  reception: Reception,
+): Promise<string> {
   const { dependencies, log } = reception;
-  const { blob, facts } = await store(stream, dependencies);
-  const verified = await dependencies.authenticator.verify({
-    key: blob.key,
-    sourceAddress: transaction.sourceAddress,
-    helo: transaction.helo,
-    sender: transaction.sender,
+  const { blob, facts, verified } = await read(stream, transaction, dependencies).catch(async (thrown: unknown) => {
+    if (thrown instanceof PermanentError) await recordRefusal(thrown, transaction, dependencies);
+    throw thrown;
   });
 
   const isSrsReturn = transaction.recipients.every(({ route }) => route.kind === 'srs');
@@ -82,9 +84,41 @@ export async function receive(stream: Readable, transaction: Transaction, recept
   return deliver(handovers, dropped.length, reception);
 }
 
-/** Streams the message through the guard into the store. Whatever goes wrong, the rest of the message is read, so that the reply meets the final dot. */
+async function read(stream: SMTPServerDataStream, transaction: Transaction, dependencies: OpenDependencies) {
+  const stored = await store(stream, dependencies);
+  const verified = await dependencies.authenticator.verify({
+    key: stored.blob.key,
+    sourceAddress: transaction.sourceAddress,
+    helo: transaction.helo,
+    sender: transaction.sender,
+  });
+  return { ...stored, verified };
+}
+
+/** A message over a limit, or one that no parser can read. */
+async function recordRefusal(
+  error: PermanentError,
+  transaction: Transaction,
+  { records }: OpenDependencies,
+): Promise<void> {
+  const end = {
+    outcome: 'rejected' as const,
+    errorCode: error.code,
+    errorText: error.message,
+    reply: replyOf(error),
+  };
+  await records.activity.open(
+    transaction.recipients.map((one) => newRecord(transaction, one, { blob: null, verified: null, end })),
+  );
+}
+
+/**
+ * Streams the message through the guard into the store. Whatever goes wrong, the rest of the message is read, so that
+ * the reply meets the final dot.
+ * @throws Flood when there is no end to the rest
+ */
 async function store(
-  stream: Readable,
+  stream: SMTPServerDataStream,
   { blobs, configuration }: OpenDependencies,
 ): Promise<{ blob: BlobRef; facts: MessageFacts }> {
   const { limits } = configuration.mail;
@@ -101,15 +135,21 @@ async function store(
     const blob = await blobs.write(guarded(), { prefix: 'mail', maxBytes: limits.messageSize });
     return { blob, facts: facts as MessageFacts };
   } catch (thrown) {
-    await drained(stream);
+    await drained(stream, DRAINED * limits.messageSize);
     throw thrown;
   }
 }
 
-function drained(stream: Readable): Promise<void> {
+/** A sender that did not ask for SIZE may send all of its message before it reads a reply; twice the limit is patience enough. */
+const DRAINED = 2;
+
+function drained(stream: SMTPServerDataStream, maxBytes: number): Promise<void> {
   if (stream.readableEnded || stream.destroyed) return Promise.resolve();
-  return new Promise((resolve) => {
-    stream.once('end', resolve).once('close', resolve).resume();
+  return new Promise((resolve, reject) => {
+    stream.once('end', resolve).once('close', resolve);
+    stream.on('data', () => {
+      if (stream.byteLength > maxBytes) reject(new Flood(maxBytes));
+    });
   });
 }
 

@@ -1,16 +1,22 @@
 /** Replies of this server. smtp-server derives the enhanced code from the basic one; ours name their own (RFC 3463). */
 import type { SMTPServerError } from 'smtp-server';
-import type { SmtpReply } from '../../protocols/mail/reply.ts';
+import { enhancedFor, type SmtpReply } from '../../protocols/mail/reply.ts';
 import { SwitchyardError } from '../../protocols/errors.ts';
 
 /** The error that makes smtp-server send this reply. */
 export function replyError(reply: SmtpReply): SMTPServerError {
-  const error: SMTPServerError = new Error(`${reply.enhanced ?? defaultEnhanced(reply.code)} ${reply.text}`);
+  const error: SMTPServerError = new Error(`${reply.enhanced ?? enhancedFor(reply.code)} ${reply.text}`);
   error.responseCode = reply.code;
   return error;
 }
 
-const defaultEnhanced = (code: number): string => `${Math.floor(code / 100)}.0.0`;
+/** A client that goes on sending far over the limit: it is answered at once and its connection is closed. */
+export class Flood extends Error {
+  readonly responseCode = 552;
+  constructor(maxBytes: number) {
+    super(`5.3.4 More than ${maxBytes} bytes of one message, closing the connection`);
+  }
+}
 
 /** Trouble of ours: the sender keeps the message and comes again. */
 export function localTrouble(text: string): SmtpReply {

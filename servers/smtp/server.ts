@@ -10,11 +10,12 @@ import {
 import { openDependencies, type OpenDependencies } from '../../activities/open.ts';
 import { routeRecipient } from '../../activities/mail/decide.ts';
 import { parseAddress } from '../../protocols/mail/address.ts';
+import { protocolName } from '../../protocols/mail/received.ts';
 import { messageOf, PermanentError } from '../../protocols/errors.ts';
 import type { RunningServer, ServerOptions } from '../server.ts';
 import { lazyTemporal } from '../temporal.ts';
-import { newRecord, receive, type ForwardRoute, type Reception } from './receive.ts';
-import { localTrouble, replyError, replyOf } from './reply.ts';
+import { newRecord, receive, type Reception, type Transaction } from './receive.ts';
+import { Flood, localTrouble, replyError, replyOf } from './reply.ts';
 import { certificateFor } from './tls.ts';
 import { serveMetrics } from '../metrics.ts';
 import { answers, dataSeconds, refusedRecipients, sessions } from './metrics.ts';
@@ -24,9 +25,12 @@ const CLOSE_GRACE = 20_000;
 
 /** What we remember of a session beside what smtp-server does. */
 interface SessionState {
-  routes: Map<string, ForwardRoute>;
+  /** By the recipient as the client wrote it, in lower case. */
+  recipients: Map<string, Transaction['recipients'][number]>;
   errors: number;
   transactions: number;
+  /** TLS version; the cipher's own name for it is that of the oldest version that has the cipher. */
+  tlsVersion: string | null;
 }
 
 export async function startSmtp({ configuration, addresses, log }: ServerOptions): Promise<RunningServer> {
@@ -40,7 +44,7 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
   const busy = new Set<string>();
   const stateOf = (session: SMTPServerSession): SessionState => {
     let state = states.get(session);
-    if (!state) states.set(session, (state = { routes: new Map(), errors: 0, transactions: 0 }));
+    if (!state) states.set(session, (state = { recipients: new Map(), errors: 0, transactions: 0, tlsVersion: null }));
     return state;
   };
 
@@ -62,6 +66,7 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
     hideREQUIRETLS: true,
     logger: false,
     onConnect(session, callback) {
+      stateOf(session);
       const open = (perAddress.get(session.remoteAddress) ?? 0) + 1;
       perAddress.set(session.remoteAddress, open);
       sessions.inc();
@@ -71,7 +76,13 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
         );
       callback();
     },
+    onSecure(socket, session, callback) {
+      stateOf(session).tlsVersion = 'getProtocol' in socket ? socket.getProtocol() : null;
+      callback();
+    },
     onClose(session) {
+      // Who left before the greeting, or was one too many, was never counted.
+      if (!states.has(session)) return;
       sessions.dec();
       busy.delete(session.id);
       const open = (perAddress.get(session.remoteAddress) ?? 1) - 1;
@@ -79,7 +90,7 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
       else perAddress.delete(session.remoteAddress);
     },
     onMailFrom(address, session, callback) {
-      stateOf(session).routes.clear();
+      stateOf(session).recipients.clear();
       callback(senderProblem(address));
     },
     onRcptTo(address, session, callback) {
@@ -100,6 +111,7 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
           busy.delete(session.id);
           answers.inc({ code: typeof end === 'string' ? 250 : Number((end as SMTPServerError).responseCode) });
           if (typeof end === 'string') callback(null, end);
+          else if (end instanceof Flood) shutOut(session, end);
           else callback(end);
         });
     },
@@ -110,7 +122,8 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
     const state = stateOf(session);
     const route = await routeRecipient(address, dependencies);
     if (route.kind !== 'unknown') {
-      state.routes.set(address.toLowerCase(), route);
+      const whole = address.includes('@') ? address : `${address}@${route.domain}`;
+      state.recipients.set(address.toLowerCase(), { address: whole, route });
       return undefined;
     }
     state.errors += 1;
@@ -121,7 +134,7 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
       errorText: route.reply.text,
       reply: route.reply,
     };
-    const transaction = { ...connection(session), id: transactionId(session, state) };
+    const transaction = { ...connection(session, state), id: transactionId(session, state) };
     await dependencies.records.activity.open([
       newRecord(transaction, { address, route: null }, { blob: null, verified: null, end }),
     ]);
@@ -135,11 +148,18 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
     const state = stateOf(session);
     const id = transactionId(session, state);
     state.transactions += 1;
-    const recipients = session.envelope.rcptTo.map(({ address }) => ({
-      address,
-      route: state.routes.get(address.toLowerCase()) as ForwardRoute,
-    }));
-    return receive(stream, { ...connection(session), id, recipients }, reception);
+    // `postmaster` and `postmaster@example.com` may be one recipient.
+    const byAddress = new Map([...state.recipients.values()].map((one) => [one.address.toLowerCase(), one]));
+    return receive(stream, { ...connection(session, state), id, recipients: [...byAddress.values()] }, reception);
+  }
+
+  /** In the middle of a message there is no reply: what is said is the last word. */
+  function shutOut(session: SMTPServerSession, end: Flood): void {
+    for (const connection of server.connections) {
+      if (connection.id !== session.id) continue;
+      connection.send(end.responseCode, end.message);
+      connection.close();
+    }
   }
 
   function troubled(thrown: unknown, session: SMTPServerSession): Error {
@@ -165,14 +185,16 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
   };
 }
 
-function connection(session: SMTPServerSession) {
-  const utf8 = session.envelope.smtpUtf8 === true;
+function connection(session: SMTPServerSession, { tlsVersion }: SessionState) {
   return {
     sourceAddress: session.remoteAddress,
     helo: session.hostNameAppearsAs || session.remoteAddress,
-    tls: session.tlsOptions ? `${session.tlsOptions.version} ${session.tlsOptions.name}` : null,
-    // RFC 3848 and RFC 6531, section 4.3
-    protocol: `${utf8 ? 'UTF8SMTP' : session.openingCommand === 'HELO' ? 'SMTP' : 'ESMTP'}${session.secure ? 'S' : ''}`,
+    tls: session.tlsOptions ? `${tlsVersion ?? session.tlsOptions.version} ${session.tlsOptions.name}` : null,
+    protocol: protocolName({
+      extended: session.openingCommand !== 'HELO',
+      tls: session.secure,
+      utf8: session.envelope.smtpUtf8 === true,
+    }),
     sender: session.envelope.mailFrom ? session.envelope.mailFrom.address : '',
   };
 }
