@@ -39,6 +39,7 @@ export function routeMailInput(
     subject: record.subject,
     messageId: record.messageId,
     receivedAt: record.receivedAt,
+    tls: record.tls,
     ...shape,
     destinations: record.action.destinations,
     domain: parseAddress(record.recipient).domain,

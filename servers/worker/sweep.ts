@@ -9,6 +9,8 @@ import { guardBlob } from '../../activities/mail/verify.ts';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { sweepBlobs } from '../../stores/sweep.ts';
 import { messageOf } from '../../protocols/errors.ts';
+import { needsUtf8 } from '../../protocols/mail/address.ts';
+import { protocolName } from '../../protocols/mail/received.ts';
 import { ROUTE_MAIL } from '../../workflows/mail/contract.ts';
 import { routeMailInput } from '../mail/run-input.ts';
 
@@ -84,7 +86,9 @@ async function restart(
   const { configuration, blobs } = dependencies;
   if (!record.blob || !record.workflowId) return;
   const facts = await guardBlob(blobs, record.blob.key, configuration.mail.limits);
-  const shape = { protocol: record.tls ? 'ESMTPS' : 'ESMTP', eightBit: facts.eightBit, utf8: facts.utf8Header };
+  const utf8 = facts.utf8Header || needsUtf8(record.sender) || needsUtf8(record.recipient);
+  const protocol = protocolName({ extended: true, tls: record.tls !== null, utf8 });
+  const shape = { protocol, eightBit: facts.eightBit, utf8: facts.utf8Header };
   const refusedBefore =
     status === 'TERMINATED'
       ? { code: 554, enhanced: '5.3.0', text: 'The delivery was ended by the operator' }

@@ -25,6 +25,8 @@ export interface RouteMailInput {
   receivedAt: string;
   /** Name of the protocol for Received (RFC 3848): ESMTP, ESMTPS, UTF8SMTP, ... */
   protocol: string;
+  /** TLS version and cipher it came by, null for plain text; runs of older builds have none. */
+  tls?: string | null;
   destinations: string[];
   /** The local domain that signs and rewrites. */
   domain: string;

@@ -73,6 +73,7 @@ async function relay(delivery: Delivery, run: RouteMailInput, taskQueue: string)
     messageId: run.messageId,
     receivedAt: run.receivedAt,
     protocol: run.protocol,
+    tls: run.tls,
     eightBit: delivery.eightBit,
     utf8: delivery.utf8,
     authentication: delivery.kind === 'bounce' ? null : run.authentication,
