@@ -6,6 +6,7 @@ import { BlobRef, SmtpReply } from '../schemas.ts';
 import { buildBounce } from '../../protocols/mail/bounce.ts';
 import { splitHeader } from '../../protocols/mail/header.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
+import { keepBlob } from '../../stores/sweep.ts';
 import { formatReply } from '../../protocols/mail/reply.ts';
 
 /** How much of the original's header goes back: enough to know the message by, bounded against abuse. */
@@ -70,7 +71,8 @@ export const bounce = defineStep({
       })(),
       { prefix: 'mail', maxBytes: configuration.mail.limits.messageSize },
     );
-    await records.blobOwners.own(
+    await keepBlob(
+      { blobs, records },
       message,
       `bounce:${step.idempotencyKey}`,
       new Date(Date.now() + configuration.mail.retry.giveUpAfter + DAY).toISOString(),

@@ -6,6 +6,7 @@ import type { Dependencies } from '../dependencies.ts';
 import type { SignRequest } from './authenticator/port.ts';
 import { openComposed } from './compose.ts';
 import { guardBlob } from './verify.ts';
+import { keepBlob } from '../../stores/sweep.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 
 /** A message that a step made and nobody else owns is kept this long. */
@@ -33,7 +34,8 @@ async function storeSigned(
     prefix: 'mail',
     maxBytes: configuration.mail.limits.messageSize + HEADER_ALLOWANCE,
   });
-  await records.blobOwners.own(stored, `step:${step.idempotencyKey}`, new Date(Date.now() + KEPT).toISOString());
+  const until = new Date(Date.now() + KEPT).toISOString();
+  await keepBlob({ blobs, records }, stored, `step:${step.idempotencyKey}`, until);
   return { message: stored, instance: signed.instance };
 }
 

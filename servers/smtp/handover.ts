@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { MailActivity } from '../../stores/records/port.ts';
 import type { SmtpReply } from '../../protocols/mail/reply.ts';
+import { keepBlob } from '../../stores/sweep.ts';
 import { messageOf, PermanentError } from '../../protocols/errors.ts';
 import { routeMailId, taskQueues, type RouteMailInput } from '../../workflows/mail/contract.ts';
 import { routeMailInput, type MessageShape } from '../mail/run-input.ts';
@@ -99,9 +100,15 @@ async function handOver(
 async function openRecord(
   record: MailActivity,
   deliveryKey: string,
-  { dependencies: { records, configuration } }: Reception,
+  { dependencies: { blobs, records, configuration } }: Reception,
 ): Promise<MailActivity> {
   const opened = { ...record, deliveryKey, workflowId: routeMailId(deliveryKey) };
+  const owner = `activity:${opened.id}`;
+  // Before the record, since whoever finds an open record delivers its blob; longer than any run: closing shortens it.
+  if (opened.blob) {
+    const expires = Date.now() + configuration.mail.retry.giveUpAfter * 2 + configuration.mail.keepActivity;
+    await keepBlob({ blobs, records }, opened.blob, owner, new Date(expires).toISOString());
+  }
   try {
     await records.activity.open([opened]);
   } catch (thrown) {
@@ -111,14 +118,8 @@ async function openRecord(
         ? await records.activity.byDeliveryKey(deliveryKey)
         : undefined;
     if (!other) throw thrown;
+    if (opened.blob) await records.blobOwners.disown(opened.blob.key, owner);
     return other;
-  }
-  if (opened.blob) {
-    // Longer than any run: closing the record shortens it.
-    const expires = new Date(
-      Date.now() + configuration.mail.retry.giveUpAfter * 2 + configuration.mail.keepActivity,
-    ).toISOString();
-    await records.blobOwners.own(opened.blob, `activity:${opened.id}`, expires);
   }
   return opened;
 }

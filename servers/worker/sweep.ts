@@ -8,7 +8,8 @@ import type { OpenDependencies } from '../../activities/open.ts';
 import { guardBlob } from '../../activities/mail/verify.ts';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { sweepBlobs } from '../../stores/sweep.ts';
-import { messageOf } from '../../protocols/errors.ts';
+import { messageOf, PermanentError, SwitchyardError } from '../../protocols/errors.ts';
+import type { MessageLimits } from '../../protocols/mail/limits.ts';
 import { needsUtf8 } from '../../protocols/mail/address.ts';
 import { protocolName } from '../../protocols/mail/received.ts';
 import { ROUTE_MAIL } from '../../workflows/mail/contract.ts';
@@ -58,14 +59,32 @@ export function startSweep(options: SweepOptions): { stop(): void } {
 /** Looks at every record that is open for a while. Returns how many it settled. */
 export async function settleOpen(options: SweepOptions, now: number): Promise<number> {
   const { records } = options.dependencies;
+  const before = new Date(now - SETTLED_AFTER).toISOString();
   let settled = 0;
-  for (const record of await records.activity.openBefore(new Date(now - SETTLED_AFTER).toISOString())) {
-    const status = await statusOf(record, options.client);
-    if (status === 'RUNNING') continue;
-    await restart(record, status, options);
-    settled += 1;
+  let page = await records.activity.openBefore(before);
+  while (page.length > 0) {
+    for (const record of page) if (await settle(record, options)) settled += 1;
+    page = await records.activity.openBefore(before, page.at(-1));
   }
   return settled;
+}
+
+/** One record that cannot be settled does not keep the others from it. */
+async function settle(record: MailActivity, options: SweepOptions): Promise<boolean> {
+  const status = await statusOf(record, options.client);
+  if (status === 'RUNNING') return false;
+  try {
+    await restart(record, status, options);
+    return true;
+  } catch (thrown) {
+    // Without Temporal there is nothing to settle with.
+    if (!(thrown instanceof SwitchyardError)) throw thrown;
+    options.log.error({ record: record.id, code: thrown.code, fix: thrown.fix }, `not settled: ${thrown.message}`);
+    if (!(thrown instanceof PermanentError)) return false;
+    const end = { outcome: 'failed' as const, errorCode: thrown.code, errorText: thrown.message, reply: null };
+    await options.dependencies.records.activity.close(record.id, end);
+    return true;
+  }
 }
 
 async function statusOf(record: MailActivity, client: Client): Promise<string> {
@@ -77,6 +96,16 @@ async function statusOf(record: MailActivity, client: Client): Promise<string> {
   }
 }
 
+/** What was accepted once is not refused now, whatever the limits have become since. */
+const UNLIMITED: MessageLimits = {
+  headerBytes: Infinity,
+  headerLines: Infinity,
+  headerFieldBytes: Infinity,
+  bodyLineBytes: Infinity,
+  signatures: Infinity,
+  hops: Infinity,
+};
+
 /** A terminated run was ended by a person: the sender is told. Any other lost run begins again; what was delivered is not sent twice. */
 async function restart(
   record: MailActivity,
@@ -85,7 +114,7 @@ async function restart(
 ): Promise<void> {
   const { configuration, blobs } = dependencies;
   if (!record.blob || !record.workflowId) return;
-  const facts = await guardBlob(blobs, record.blob.key, configuration.mail.limits);
+  const facts = await guardBlob(blobs, record.blob.key, { ...configuration.mail.limits, ...UNLIMITED });
   const utf8 = facts.utf8Header || needsUtf8(record.sender) || needsUtf8(record.recipient);
   const protocol = protocolName({ extended: true, tls: record.tls !== null, utf8 });
   const shape = { protocol, eightBit: facts.eightBit, utf8: facts.utf8Header };

@@ -68,17 +68,23 @@ export function activityRecords(database: Database): ActivityRecords {
         .execute();
       return Object.fromEntries(rows.map((row) => [row.outcome, Number(row.count)]));
     },
-    async openBefore(time) {
-      const rows = await database
+    async openBefore(time, after) {
+      let query = database
         .selectFrom('activity')
         .selectAll()
         .where('outcome', '=', 'accepted')
         .where('received_at', '<', time)
         .orderBy('received_at')
         .orderBy('id')
-        .limit(SWEEP)
-        .execute();
-      return rows.map(toActivity);
+        .limit(SWEEP);
+      if (after !== undefined)
+        query = query.where((expression) =>
+          expression.or([
+            expression('received_at', '>', after.receivedAt),
+            expression.and([expression('received_at', '=', after.receivedAt), expression('id', '>', after.id)]),
+          ]),
+        );
+      return (await query.execute()).map(toActivity);
     },
     expire: (time) =>
       database.transaction().execute(async (transaction) => {

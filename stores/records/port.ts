@@ -127,8 +127,8 @@ export interface ActivityRecords {
   list(filter: ActivityFilter): Promise<MailActivity[]>;
   /** Counts by outcome of what was received since. */
   count(since: string): Promise<Partial<Record<Outcome, number>>>;
-  /** Records still `accepted` that were received before the time, oldest first, at most 1,000. */
-  openBefore(time: string): Promise<MailActivity[]>;
+  /** Records still `accepted` that were received before the time, oldest first, at most 1,000, from after the given one. */
+  openBefore(time: string, after?: Pick<MailActivity, 'id' | 'receivedAt'>): Promise<MailActivity[]>;
   /** Removes final records older than the time, with their deliveries and those that never had a record. */
   expire(time: string): Promise<number>;
 }
@@ -167,12 +167,22 @@ export interface DeliveryRecords {
 }
 
 export interface BlobOwnerRecords {
-  /** A blob may have several owners; the last one to go frees it. `expiresAt` null keeps it until `disown`. */
+  /**
+   * A blob may have several owners; the last one to go frees it. `expiresAt` null keeps it until `disown`.
+   * @throws TemporaryError `blob.unavailable` while the sweep has it
+   */
   own(ref: BlobRef, owner: string, expiresAt: string | null): Promise<void>;
   disown(key: string, owner: string): Promise<void>;
   /** Sets when an owner's blobs may go. */
   expireOwner(owner: string, expiresAt: string): Promise<void>;
   isOwned(key: string, now: string): Promise<boolean>;
+  /**
+   * Takes a blob that nobody owns for the sweep until the time, or `release`: nobody can own it meanwhile. Of this and
+   * `own` at the same time one comes first.
+   * @returns false where somebody owns it
+   */
+  claim(key: string, now: string, until: string): Promise<boolean>;
+  release(key: string): Promise<void>;
   /** Removes expired rows, returns how many. */
   expire(now: string): Promise<number>;
 }

@@ -3,6 +3,7 @@
  * their end with the update `firstAnswer`; what is then accepted ends delivered or bounced (design, 'Mail').
  */
 import {
+  ActivityFailure,
   allHandlersFinished,
   CancellationScope,
   condition,
@@ -16,7 +17,7 @@ import {
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import type { SmtpReply } from '../../stores/records/port.ts';
-import { bookkeeping } from '../activities.ts';
+import { bookkeeping, type HouseActivities } from '../activities.ts';
 import {
   FIRST_ANSWER,
   PROGRESS,
@@ -121,6 +122,7 @@ export async function routeMail(input: RouteMailInput): Promise<RouteMailResult>
     if (!input.bounceAllowed) return finish('failed', failed[0]);
     show('bouncing', 'Telling the sender');
     const report = await tellSender(input, failed);
+    if (!report) return finish('failed', failed[0]);
     all.push(report);
     await attempt(report, input, input.taskQueues.retry);
     show('bouncing', 'Telling the sender');
@@ -156,8 +158,18 @@ async function firstAttempts(
   return { answer: 'queued' };
 }
 
-async function tellSender(input: RouteMailInput, failed: Delivery[]): Promise<Delivery> {
-  const report = await bookkeeping['mail.bounce'].executeWithOptions(
+/** Undefined when the report cannot be written, since its message is no more: a run that fails of it would be begun again without end. */
+async function tellSender(input: RouteMailInput, failed: Delivery[]): Promise<Delivery | undefined> {
+  try {
+    return newDelivery(input.sender, 'bounce', await writeReport(input, failed));
+  } catch (thrown) {
+    if (isCancellation(thrown) || !(thrown instanceof ActivityFailure)) throw thrown;
+    return undefined;
+  }
+}
+
+function writeReport(input: RouteMailInput, failed: Delivery[]): ReturnType<HouseActivities['mail.bounce']> {
+  return bookkeeping['mail.bounce'].executeWithOptions(
     { summary: `non-delivery report to ${input.sender}`.slice(0, 190) },
     [
       {
@@ -177,7 +189,6 @@ async function tellSender(input: RouteMailInput, failed: Delivery[]): Promise<De
       },
     ],
   );
-  return newDelivery(input.sender, 'bounce', report);
 }
 
 const ENDS: Partial<Record<Delivery['state'], string>> = {

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
+import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createLog } from '../../../servers/log.ts';
@@ -108,6 +109,20 @@ it('leaves a record of a message that it would not read', async () => {
   expect(await records.activity.list({ recipient: 'info@b.test' })).toMatchObject([
     { outcome: 'rejected', errorCode: 'smtp.bare_newline', reply: { code: 550, enhanced: '5.5.2' }, blob: null },
   ]);
+});
+
+it('has no open record of a message that nobody owns: it would be swept before it is delivered', async () => {
+  const action = { type: 'forward' as const, destinations: ['y@elsewhere.test'] };
+  await records.rules.put({ domain: 'b.test', localPart: 'forward', action, source: 'api' }, 'test');
+  const database = new DatabaseSync(join(folder, 'records.sqlite'));
+  database.exec("CREATE TRIGGER broken BEFORE INSERT ON blob_owners BEGIN SELECT RAISE(ABORT, 'broken'); END");
+  try {
+    expect((await send('forward@b.test')).data).toMatch(/^451 4\.3\.0 /);
+  } finally {
+    database.exec('DROP TRIGGER broken');
+    database.close();
+  }
+  expect(await records.activity.list({ recipient: 'forward@b.test' })).toEqual([]);
 });
 
 async function dataOf(bytes: number) {

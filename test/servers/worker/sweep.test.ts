@@ -72,6 +72,32 @@ it('begins again where the run is gone, as after a lost Temporal database', asyn
   );
 });
 
+/** As after a disk that lost a part of the blob folder. */
+async function loseMessage(localPart: string): Promise<void> {
+  const [record] = await house.records.activity.list({ recipient: `${localPart}@${FORWARD_DOMAIN}`, limit: 1 });
+  await dependencies.blobs.remove(record?.blob?.key ?? '');
+}
+
+it('settles the others where one message is lost, and says so of it', async () => {
+  for (const one of ['dave', 'erin']) await client.workflow.getHandle(await queuedRun(one)).terminate('lost');
+  await loseMessage('dave');
+  expect(await sweep()).toBe(2);
+  expect(await house.finalRecord(`dave@${FORWARD_DOMAIN}`)).toMatchObject({
+    outcome: 'failed',
+    errorCode: 'blob.missing',
+  });
+  expect(await house.finalRecord(`erin@${FORWARD_DOMAIN}`)).toMatchObject({ outcome: 'bounced' });
+  expect(await sweep()).toBe(0);
+});
+
+it('ends a run that cannot write its report, instead of failing again and again', async () => {
+  const handle = client.workflow.getHandle(await queuedRun('frank'));
+  await loseMessage('frank');
+  await handle.cancel();
+  expect(await house.finalRecord(`frank@${FORWARD_DOMAIN}`)).toMatchObject({ outcome: 'failed' });
+  await expect(handle.result()).resolves.toMatchObject({ outcome: 'failed' });
+});
+
 it('refuses a worker whose state folder is another one', async () => {
   const { configuration } = house.installation;
   await expect(refuseForeignStore(client, 'switchyard', configuration)).resolves.toBeUndefined();

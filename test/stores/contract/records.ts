@@ -197,6 +197,18 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         expect(await ids({ recipient: "' OR 1=1 --" })).toEqual([]);
       });
 
+      it('goes through everything that is open, page by page, also what came at the same moment', async () => {
+        const rows = Array.from({ length: 1_003 }, () => activity({ receivedAt: '1990-01-01T00:00:00.000Z' }));
+        await records.activity.open(rows);
+        const first = await records.activity.openBefore('1990-01-02T00:00:00.000Z');
+        const rest = await records.activity.openBefore('1990-01-02T00:00:00.000Z', first.at(-1));
+        expect([first.length, rest.length]).toEqual([1_000, 3]);
+        expect(new Set([...first, ...rest].map(({ id }) => id)).size).toBe(1_003);
+        for (const { id } of rows)
+          await records.activity.close(id, { outcome: 'failed', errorCode: null, errorText: null, reply: null });
+        await records.activity.expire('1990-01-02T00:00:00.000Z');
+      });
+
       it('gives 50 records unless asked, and never more than 500', async () => {
         await records.activity.open(Array.from({ length: 510 }, () => activity({ recipient: 'many@many.test' })));
         expect((await records.activity.list({ domain: 'many.test' })).length).toBe(50);
@@ -213,6 +225,7 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         await records.deliveries.set(done.id, 'c@inbox.test', { state: 'delivered' });
         expect(await records.activity.count('2098-01-01T00:00:00.000Z')).toEqual({ bounced: 1 });
         expect(await records.activity.openBefore('2000-01-01T00:00:00.000Z')).toEqual([open]);
+        expect(await records.activity.openBefore('2000-01-01T00:00:00.000Z', open)).toEqual([]);
         expect(await records.activity.expire('2000-01-01T00:00:00.000Z')).toBe(1);
         expect(await records.activity.get(done.id)).toBeUndefined();
         expect(await records.deliveries.list(done.id)).toEqual([]);
@@ -303,6 +316,31 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         '2026-01-02T00:00:00.000Z',
         '2026-01-03T00:00:00.000Z',
       ] as const;
+
+      it('lets the sweep take only what nobody owns, and nobody own what it took', async () => {
+        const [blob, soon, ago] = [
+          { ...ref, key: `mail/${'c'.repeat(64)}` },
+          new Date(Date.now() + 60_000).toISOString(),
+          new Date(Date.now() - 60_000).toISOString(),
+        ];
+        await records.blobOwners.own(blob, 'one', late);
+        expect(await records.blobOwners.claim(blob.key, now, soon)).toBe(false);
+        await records.blobOwners.disown(blob.key, 'one');
+        expect(await records.blobOwners.claim(blob.key, now, soon)).toBe(true);
+        expect(await records.blobOwners.claim(blob.key, now, soon)).toBe(false);
+        await expect(records.blobOwners.own(blob, 'two', null)).rejects.toMatchObject({
+          name: 'TemporaryError',
+          code: 'blob.unavailable',
+        });
+        await records.blobOwners.release(blob.key);
+        await records.blobOwners.own(blob, 'two', null);
+        await records.blobOwners.disown(blob.key, 'two');
+        // A sweep that was killed holds nothing for long.
+        expect(await records.blobOwners.claim(blob.key, now, ago)).toBe(true);
+        await records.blobOwners.own(blob, 'two', null);
+        await records.blobOwners.release(blob.key);
+        await records.blobOwners.disown(blob.key, 'two');
+      });
 
       it('holds a blob until its last owner is gone', async () => {
         expect(await records.blobOwners.isOwned(ref.key, now)).toBe(false);
