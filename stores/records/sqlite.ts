@@ -50,9 +50,12 @@ export async function openSqlite(file: string): Promise<Database> {
   }
   const connection = new SqliteConnection(database, file);
   try {
+    // A user like any other: processes that start together wait for each other here too.
+    await connection.acquire();
     for (const pragma of ['journal_mode = wal', 'synchronous = full', 'foreign_keys = on']) {
       await connection.executeQuery(CompiledQuery.raw(`pragma ${pragma}`));
     }
+    connection.release();
   } catch (thrown) {
     database.close();
     throw thrown;

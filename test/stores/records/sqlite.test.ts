@@ -10,7 +10,8 @@ import { migrate, migrations } from '../../../stores/records/migrations/index.ts
 import { openRecords, RECORDS_FILE } from '../../../stores/records/open.ts';
 import { openSqlite } from '../../../stores/records/sqlite.ts';
 import { activity } from '../contract/activity.ts';
-import { recordsContract } from '../contract/records.ts';
+import { recordsContract, type OpenedRecords } from '../contract/records.ts';
+import { triggersContract } from '../contract/triggers.ts';
 
 const cleanUps: (() => void | Promise<void>)[] = [];
 afterEach(async () => {
@@ -41,7 +42,7 @@ async function exitOf(child: ChildProcess): Promise<number | null> {
   return ((await once(child, 'exit')) as [number | null])[0];
 }
 
-recordsContract('SQLite', async () => {
+async function openForContract(): Promise<OpenedRecords> {
   const state = mkdtempSync(join(tmpdir(), 'switchyard-records-'));
   const records = await openRecords({ state });
   return {
@@ -51,7 +52,9 @@ recordsContract('SQLite', async () => {
       rmSync(state, { recursive: true });
     },
   };
-});
+}
+recordsContract('SQLite', openForContract);
+triggersContract('SQLite', openForContract);
 
 describe('records in SQLite', () => {
   it('makes the folder and its files for their owner alone', async () => {
@@ -185,7 +188,7 @@ describe('migrations', () => {
     expect(await Promise.all(children.map(exitOf))).toEqual([0, 0, 0, 0]);
     const database = new DatabaseSync(join(state, RECORDS_FILE));
     expect(database.prepare('select number, name from migrations').all()).toEqual(
-      [{ number: 1, name: 'foundation' }].map((row) => Object.assign(Object.create(null), row)),
+      migrations.map(({ name }, index) => Object.assign(Object.create(null), { number: index + 1, name })),
     );
     database.close();
   });
