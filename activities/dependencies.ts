@@ -6,6 +6,7 @@ import type { Configuration } from '../stores/configuration/schema.ts';
 import type { Resolver } from './network/resolver.ts';
 import type { Authenticator } from './mail/authenticator/port.ts';
 import type { Dialer } from './network/dialer.ts';
+import type { Callbacks } from './triggers/callbacks.ts';
 
 export interface Dependencies {
   configuration: Configuration;
@@ -17,4 +18,6 @@ export interface Dependencies {
   authenticator: Authenticator;
   /** Opens outbound SMTP and HTTPS connections, with the address rules applied. */
   dialer: Dialer;
+  /** Calls those who registered a trigger, signed. */
+  callbacks: Callbacks;
 }

@@ -1,6 +1,6 @@
 /** Opens everything that steps may need, from the configuration: for the worker, the http process and the command line alike. */
 import type { Configuration } from '../stores/configuration/schema.ts';
-import type { Addresses } from '../stores/configuration/addresses.ts';
+import { callbackOrigins, publicUrl, type Addresses } from '../stores/configuration/addresses.ts';
 import { openBlobs } from '../stores/blobs/open.ts';
 import { openKeys } from '../stores/keys/open.ts';
 import { openRecords } from '../stores/records/open.ts';
@@ -8,6 +8,7 @@ import type { Dependencies } from './dependencies.ts';
 import { openAuthenticator } from './mail/authenticator/threads.ts';
 import { createResolver } from './network/dns.ts';
 import { createDialer } from './network/smtp-dialer.ts';
+import { createCallbacks } from './triggers/call.ts';
 
 export interface OpenDependencies extends Dependencies {
   /** Closes what was opened, threads and files. */
@@ -20,7 +21,7 @@ export interface OpenDependencies extends Dependencies {
  */
 export async function openDependencies(
   configuration: Configuration,
-  addresses: Pick<Addresses, 'inbox'>,
+  addresses: Pick<Addresses, 'inbox' | 'editor' | 'http'>,
 ): Promise<OpenDependencies> {
   const records = await openRecords(configuration);
   const blobs = await openBlobs(configuration);
@@ -28,6 +29,13 @@ export async function openDependencies(
   const resolver = createResolver(configuration.dns);
   const authenticator = openAuthenticator(configuration);
   const dialer = createDialer({ configuration, resolver, hostname: configuration.hostname, inbox: addresses.inbox });
+  const callbacks = createCallbacks({
+    resolver,
+    tokens: records.tokens,
+    origins: callbackOrigins(configuration, addresses),
+    allow: configuration.outbound.allow,
+    api: publicUrl(configuration, addresses),
+  });
   return {
     configuration,
     records,
@@ -36,6 +44,7 @@ export async function openDependencies(
     resolver,
     authenticator,
     dialer,
+    callbacks,
     async close() {
       await dialer.close();
       await authenticator.close();

@@ -13,6 +13,14 @@ import type { Rule } from '../../stores/records/port.ts';
 export const RecipientRoute = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('forward'), domain: z.string(), ruleId: z.string(), destinations: z.array(z.string()) }),
   z.object({ kind: z.literal('drop'), domain: z.string(), ruleId: z.string() }),
+  /** An n8n workflow decides, or takes the message. */
+  z.object({
+    kind: z.literal('trigger'),
+    domain: z.string(),
+    ruleId: z.string(),
+    trigger: z.string(),
+    name: z.string(),
+  }),
   /** One of our SRS addresses: what comes back goes to the original sender. */
   z.object({ kind: z.literal('srs'), domain: z.string(), destinations: z.array(z.string()) }),
   z.object({ kind: z.literal('unknown'), reply: SmtpReply, code: z.string() }),
@@ -73,6 +81,8 @@ async function routePostmaster({
 
 function routeOf({ id, domain, action }: Rule): RecipientRoute {
   if (action.type === 'drop') return { kind: 'drop', domain, ruleId: id };
+  if (action.type === 'trigger')
+    return { kind: 'trigger', domain, ruleId: id, trigger: action.trigger, name: action.name };
   return { kind: 'forward', domain, ruleId: id, destinations: action.destinations };
 }
 

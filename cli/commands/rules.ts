@@ -1,6 +1,13 @@
 /** `switchyard rules`: which addresses are known, and where their mail goes. */
 import { parseArgs } from 'node:util';
-import { checkAction, refuseDeclared, ruleAddress, ruleDomain } from '../../servers/http/rules.ts';
+import {
+  actionWords,
+  checkAction,
+  putRule,
+  refuseDeclared,
+  ruleAddress,
+  ruleDomain,
+} from '../../servers/http/rules.ts';
 import { loadConfiguration } from '../../stores/configuration/load.ts';
 import { openRecords } from '../../stores/records/open.ts';
 import type { Records, RuleAction } from '../../stores/records/port.ts';
@@ -68,8 +75,8 @@ async function list(records: Records, domain: string | undefined, json: boolean)
         columns,
         rules.map((rule) => [
           `${rule.localPart}@${rule.domain}`,
-          words(rule.action),
-          rule.source === 'file' ? 'switchyard.yaml' : 'API',
+          actionWords(rule.action),
+          SOURCES[rule.source],
           rule.enabled ? '' : 'off',
         ]),
       ),
@@ -78,16 +85,12 @@ async function list(records: Records, domain: string | undefined, json: boolean)
   return 0;
 }
 
-const words = (action: RuleAction): string =>
-  action.type === 'drop' ? 'drop' : `forward to ${action.destinations.join(', ')}`;
+const SOURCES = { file: 'switchyard.yaml', api: 'API', trigger: 'n8n' } as const;
 
 async function add(records: Records, address: string, action: RuleAction): Promise<number> {
   const { localPart, domain } = split(address);
-  const rule = await records.rules.put(
-    { ...ruleAddress(localPart, domain), action: checkAction(action), source: 'api' },
-    ACTOR,
-  );
-  process.stdout.write(`${rule.localPart}@${rule.domain}: ${words(rule.action)}\n`);
+  const rule = await putRule(records, { ...ruleAddress(localPart, domain), action: checkAction(action) }, ACTOR);
+  process.stdout.write(`${rule.localPart}@${rule.domain}: ${actionWords(rule.action)}\n`);
   return 0;
 }
 

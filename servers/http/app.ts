@@ -1,6 +1,7 @@
 /** The HTTP application: API, health, pages. One table of routes, one place for errors, one for headers. */
 import { randomUUID } from 'node:crypto';
 import { Hono, type Context, type MiddlewareHandler } from 'hono';
+import { publicUrl } from '../../stores/configuration/addresses.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import { authenticate } from './authentication.ts';
 import type { HttpContext, HttpEnv } from './context.ts';
@@ -15,6 +16,7 @@ import { blobRoutes } from './routes/blobs.ts';
 import { mailRoutes } from './routes/mail.ts';
 import { runRoutes } from './routes/runs.ts';
 import { stepRoutes } from './routes/steps.ts';
+import { triggerRoutes } from './routes/triggers.ts';
 
 /** Nothing from another host, nothing inline, no frames (CSP Level 3). */
 const CONTENT_SECURITY_POLICY =
@@ -29,7 +31,14 @@ const SECURITY_HEADERS: Record<string, string> = {
 };
 
 export function createApp(context: HttpContext): Hono<HttpEnv> {
-  const routes: Route[] = [...accessRoutes, ...stepRoutes(context.steps), ...blobRoutes, ...runRoutes, ...mailRoutes];
+  const routes: Route[] = [
+    ...accessRoutes,
+    ...stepRoutes(context.steps),
+    ...blobRoutes,
+    ...runRoutes,
+    ...mailRoutes,
+    ...triggerRoutes,
+  ];
   const app = new Hono<HttpEnv>();
   app.use(observe(context));
   mountHealth(app, context);
@@ -48,8 +57,8 @@ export function createApp(context: HttpContext): Hono<HttpEnv> {
     if (documents.size === 0) documents.set(url, known);
     return known;
   };
-  app.get('/openapi.json', (http) => http.json(document(publicUrl(context))));
-  mountPages(app, context, () => document(publicUrl(context)));
+  app.get('/openapi.json', (http) => http.json(document(publicUrl(context.configuration, context.addresses))));
+  mountPages(app, context, () => document(publicUrl(context.configuration, context.addresses)));
 
   app.notFound((http) =>
     answerProblem(
@@ -72,15 +81,6 @@ function answerProblem(context: HttpContext, http: Context<HttpEnv>, thrown: unk
   const isPerson = !http.req.path.startsWith('/v1/') && (http.req.header('accept') ?? '').includes('text/html');
   if (isPerson) return showProblem(http, problem);
   return http.body(JSON.stringify(problem), problem.status as 400, headers);
-}
-
-/** Where others reach this server. */
-export function publicUrl({ configuration, addresses }: Pick<HttpContext, 'configuration' | 'addresses'>): string {
-  const { host, port } = addresses.http;
-  return (configuration.http.publicUrl ?? `http://${host.includes(':') ? `[${host}]` : host}:${port}`).replace(
-    /\/$/,
-    '',
-  );
 }
 
 /** An id for every request, its time by route, and the headers that every answer carries. */

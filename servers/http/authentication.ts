@@ -12,6 +12,7 @@ export const SCOPES = [
   'blobs:read',
   'blobs:write',
   'rules:write',
+  'triggers:write',
   'tokens:write',
 ] as const;
 

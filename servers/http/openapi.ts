@@ -48,6 +48,7 @@ const GROUPS: Record<Route['group'], string> = {
   Blobs: 'Messages and files. Steps and runs take them by reference.',
   Runs: 'Durable runs in Temporal.',
   Mail: 'What came in, what became of it, and the rules.',
+  Triggers: 'Who is called when mail comes or runs end.',
 };
 
 /** Names of the components of a step's schemas. */

@@ -1,5 +1,5 @@
 /** Rules as people name them, in the form in which the records keep them. */
-import type { Rule, RuleAction } from '../../stores/records/port.ts';
+import type { Records, Rule, RuleAction } from '../../stores/records/port.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import { normalizeLocalPart, parseAddress } from '../../protocols/mail/address.ts';
 
@@ -20,15 +20,45 @@ export function checkAction(action: RuleAction): RuleAction {
   return action;
 }
 
+/** What happens to the mail of a rule, in words. */
+export function actionWords(action: RuleAction): string {
+  if (action.type === 'forward') return `forward to ${action.destinations.join(', ')}`;
+  return action.type === 'drop' ? 'drop' : `n8n workflow ${action.name}`;
+}
+
 /**
- * A rule of the configuration file is applied at every start, so that removing it elsewhere would not last.
+ * Makes a rule, or replaces the one of the same address unless an n8n workflow has registered it.
+ * @throws PermanentError `rule.declared`
+ */
+export async function putRule(
+  { rules }: Pick<Records, 'rules'>,
+  rule: Pick<Rule, 'domain' | 'localPart' | 'action'> & { enabled?: boolean },
+  actor: string,
+): Promise<Rule> {
+  const before = (await rules.list(rule.domain)).find((one) => one.localPart === rule.localPart);
+  if (before?.source === 'trigger') refuseDeclared(before);
+  return rules.put({ ...rule, source: 'api' }, actor);
+}
+
+/**
+ * A rule of the configuration file is applied at every start, and one of a trigger at every renewal: removing it
+ * elsewhere would not last.
  * @throws PermanentError `rule.declared`
  */
 export function refuseDeclared(rule: Rule): void {
-  if (rule.source !== 'file') return;
+  if (rule.source === 'api') return;
+  const address = `${rule.localPart}@${rule.domain}`;
+  const name = rule.action.type === 'trigger' ? rule.action.name : '';
   throw new PermanentError({
     code: 'rule.declared',
-    message: `The rule for ${rule.localPart}@${rule.domain} stands in switchyard.yaml and would come back at the next start.`,
-    fix: 'Remove it from switchyard.yaml.',
+    ...(rule.source === 'file'
+      ? {
+          message: `The rule for ${address} stands in switchyard.yaml and would come back at the next start.`,
+          fix: 'Remove it from switchyard.yaml.',
+        }
+      : {
+          message: `Mail for ${address} belongs to the n8n workflow ${JSON.stringify(name)} while that is active.`,
+          fix: 'Deactivate the workflow in n8n. If n8n is gone for good: switchyard triggers remove ID',
+        }),
   });
 }

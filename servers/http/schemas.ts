@@ -3,9 +3,19 @@ import { z } from 'zod';
 import { Authentication, BlobRef, SmtpReply } from '../../activities/schemas.ts';
 import type * as port from '../../stores/records/port.ts';
 
+const Forward = z.object({
+  type: z.literal('forward'),
+  destinations: z.array(z.string().min(3).max(320)).min(1).max(20),
+});
+const Drop = z.object({ type: z.literal('drop') });
+
+/** What a person may ask for; the rules of triggers follow from their registrations. */
+export const WantedAction = z.union([Forward, Drop]) satisfies z.ZodType<port.RuleAction>;
+
 export const RuleAction = z.union([
-  z.object({ type: z.literal('forward'), destinations: z.array(z.string().min(3).max(320)).min(1).max(20) }),
-  z.object({ type: z.literal('drop') }),
+  Forward,
+  Drop,
+  z.object({ type: z.literal('trigger'), trigger: z.string(), name: z.string() }),
 ]) satisfies z.ZodType<port.RuleAction>;
 
 export const Rule = z.object({
@@ -13,7 +23,7 @@ export const Rule = z.object({
   domain: z.string(),
   localPart: z.string(),
   action: RuleAction,
-  source: z.enum(['file', 'api']),
+  source: z.enum(['file', 'api', 'trigger']),
   enabled: z.boolean(),
   createdAt: z.string(),
   updatedAt: z.string(),

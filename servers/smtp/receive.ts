@@ -6,7 +6,7 @@ import type { OpenDependencies } from '../../activities/open.ts';
 import type { RecipientRoute } from '../../activities/mail/decide.ts';
 import type { Verified } from '../../activities/mail/authenticator/port.ts';
 import type { BlobRef } from '../../stores/blobs/port.ts';
-import type { MailActivity, Outcome } from '../../stores/records/port.ts';
+import type { MailActivity, Outcome, RuleAction } from '../../stores/records/port.ts';
 import { uuidv7 } from '../../stores/records/ids.ts';
 import type { SmtpReply } from '../../protocols/mail/reply.ts';
 import { createMessageGuard, type MessageFacts } from '../../protocols/mail/limits.ts';
@@ -15,7 +15,7 @@ import { PermanentError } from '../../protocols/errors.ts';
 import { deliver, type Handover } from './handover.ts';
 import { Flood, replyError, replyOf } from './reply.ts';
 
-export type ForwardRoute = Extract<RecipientRoute, { kind: 'forward' | 'srs' | 'drop' }>;
+export type ForwardRoute = Extract<RecipientRoute, { kind: 'forward' | 'srs' | 'drop' | 'trigger' }>;
 
 /** One MAIL transaction, as the session knows it when DATA begins. */
 export interface Transaction {
@@ -184,15 +184,17 @@ export function newRecord(
     blob,
     authentication: verified?.authentication ?? null,
     ruleId: route && 'ruleId' in route ? route.ruleId : null,
-    action: !route
-      ? null
-      : route.kind === 'drop'
-        ? { type: 'drop' }
-        : { type: 'forward', destinations: route.destinations },
+    action: route && actionOf(route),
     ...end,
     attempts: 0,
     resent: false,
     workflowId: null,
     closedAt: end.outcome === 'accepted' ? null : now,
   };
+}
+
+function actionOf(route: ForwardRoute): RuleAction {
+  if (route.kind === 'drop') return { type: 'drop' };
+  if (route.kind === 'trigger') return { type: 'trigger', trigger: route.trigger, name: route.name };
+  return { type: 'forward', destinations: route.destinations };
 }

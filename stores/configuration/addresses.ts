@@ -69,6 +69,34 @@ export function resolveAddresses(
   };
 }
 
+/** Addresses that listen on all of a machine's, and the loopback address that reaches them. */
+const WILDCARDS: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+
+/** Base URL of a listening server as this machine reaches it, without a slash at the end. */
+export function localUrl({ host, port }: Endpoint): string {
+  const reachable = WILDCARDS[host] ?? host;
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+}
+
+/** Where others reach the API and the pages, without a slash at the end. */
+export function publicUrl(configuration: Pick<Configuration, 'http'>, { http }: Pick<Addresses, 'http'>): string {
+  return (configuration.http.publicUrl ?? localUrl(http)).replace(/\/$/, '');
+}
+
+/** Origins (RFC 6454) that callbacks may go to: those of the configuration, else the editor's. */
+export function callbackOrigins(
+  { triggers, editor: { publicUrl } }: Pick<Configuration, 'triggers' | 'editor'>,
+  { editor }: Pick<Addresses, 'editor'>,
+): string[] {
+  if (triggers.callbackOrigins) return triggers.callbackOrigins;
+  const { host, port } = editor ?? { host: LOOPBACK, port: DEFAULT_PORTS.editor };
+  const hosts = new Set([LOOPBACK, 'localhost', host]);
+  return [
+    ...[...hosts].map((name) => new URL(localUrl({ host: name, port })).origin),
+    ...(publicUrl ? [new URL(publicUrl).origin] : []),
+  ];
+}
+
 /** Name of the file in the state folder that says where the running processes listen. */
 export const RUN_FILE = 'run.json';
 

@@ -138,6 +138,27 @@ const Temporal = z.strictObject({
   taskQueue: z.string().default('switchyard'),
 });
 
+/** An origin (RFC 6454) in its normal form. */
+const Origin = z
+  .url({ protocol: /^https?$/ })
+  .refine(isOrigin, 'write scheme, host and port alone, such as http://127.0.0.1:5678')
+  .transform((text) => new URL(text).origin);
+
+function isOrigin(text: string): boolean {
+  const url = URL.parse(text);
+  return url === null || (url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '');
+}
+
+/** Registrations of n8n triggers, which Switchyard calls back. */
+const Triggers = z.strictObject({
+  /** Where callbacks may go; without it the editor's own address. The hosts may be private or loopback ones. */
+  callbackOrigins: z.array(Origin).optional(),
+  /** A registration that is not renewed within this time is asked whether it is still there. */
+  lease: Duration.default(10 * 60_000),
+  /** One that cannot be reached for so long is removed; what could not be handed to it is given up. */
+  forgetAfter: Duration.default(7 * 86_400_000),
+});
+
 export const Configuration = z.strictObject({
   /** Our name in EHLO, Received and Authentication-Results. */
   hostname: z.string().default('switchyard.test'),
@@ -168,6 +189,7 @@ export const Configuration = z.strictObject({
       publicUrl: z.url().optional(),
     })
     .prefault({}),
+  triggers: Triggers.prefault({}),
   /** Ports of the worker's and SDK's metrics; the http process serves its own under /metrics. */
   metrics: z.strictObject({ workerPort: Port.optional(), smtpPort: Port.optional() }).prefault({}),
 });

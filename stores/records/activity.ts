@@ -5,7 +5,7 @@ import type { ActivityRecords, MailActivity, Outcome } from './port.ts';
 import { fromFlag, fromJson, pageSize, timeNow, toFlag, toJson, type Database, type Tables } from './tables.ts';
 
 /** Ends after which the same message may be tried anew: its sender was told no, or nobody could be told. */
-const REPEATABLE: readonly Outcome[] = ['failed', 'refused'];
+const REPEATABLE: readonly Outcome[] = ['failed', 'refused', 'rejected'];
 /** Records that one sweep settles. */
 const SWEEP = 1_000;
 
@@ -29,9 +29,9 @@ export function activityRecords(database: Database): ActivityRecords {
       const row = await database.selectFrom('activity').selectAll().where('id', '=', id).executeTakeFirst();
       return row && toActivity(row);
     },
-    close: (id, end) =>
+    close: (id, end, workflowId) =>
       database.transaction().execute(async (transaction) => {
-        await transaction
+        let update = transaction
           .updateTable('activity')
           .set({
             outcome: end.outcome,
@@ -41,7 +41,27 @@ export function activityRecords(database: Database): ActivityRecords {
             closed_at: timeNow(),
           })
           .where('id', '=', id)
-          .where('outcome', '=', 'accepted')
+          .where('outcome', '=', 'accepted');
+        if (workflowId === null) update = update.where('workflow_id', 'is', null);
+        else if (workflowId !== undefined) update = update.where('workflow_id', '=', workflowId);
+        await update.execute();
+        const row = await transaction.selectFrom('activity').selectAll().where('id', '=', id).executeTakeFirst();
+        return row && toActivity(row);
+      }),
+    giveTo: (id, workflowId, action) =>
+      database.transaction().execute(async (transaction) => {
+        await transaction
+          .updateTable('activity')
+          .set({
+            workflow_id: workflowId,
+            action: toJson(action),
+            outcome: 'accepted',
+            error_code: null,
+            error_text: null,
+            reply: null,
+            closed_at: null,
+          })
+          .where('id', '=', id)
           .execute();
         const row = await transaction.selectFrom('activity').selectAll().where('id', '=', id).executeTakeFirst();
         return row && toActivity(row);

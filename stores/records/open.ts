@@ -13,6 +13,8 @@ import { ruleRecords } from './rules.ts';
 import { openSqlite } from './sqlite.ts';
 import { timeNow, type Database } from './tables.ts';
 import { tokenRecords } from './tokens.ts';
+import { triggerRecords } from './triggers.ts';
+import { verdictRecords } from './verdicts.ts';
 
 /** Name of the database in the state folder. */
 export const RECORDS_FILE = 'records.sqlite';
@@ -41,6 +43,8 @@ export function recordsOver(database: Database): Records {
     deliveries: deliveryRecords(database),
     blobOwners: blobOwnerRecords(database),
     tokens: tokenRecords(database),
+    triggers: triggerRecords(database),
+    verdicts: verdictRecords(database),
     audit: auditRecords(database),
     inbox: inboxRecords(database),
     keys: keyRecords(database),

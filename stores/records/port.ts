@@ -18,7 +18,11 @@ import type { BlobRef } from '../blobs/port.ts';
 
 export type { ArcVerdict, Authentication, DkimVerdict, DmarcVerdict, SmtpReply, SpfVerdict };
 
-export type RuleAction = { type: 'forward'; destinations: string[] } | { type: 'drop' };
+export type RuleAction =
+  | { type: 'forward'; destinations: string[] }
+  | { type: 'drop' }
+  /** An n8n workflow has registered the address; `name` is that of the registration, for people. */
+  | { type: 'trigger'; trigger: string; name: string };
 
 export interface Rule {
   id: string;
@@ -27,8 +31,11 @@ export interface Rule {
   /** Local part in NFC, lower case, or `*` for the catch-all. */
   localPart: string;
   action: RuleAction;
-  /** Who made it: the configuration file is applied on every start, the API changes the same records. */
-  source: 'file' | 'api';
+  /**
+   * Who made it: the configuration file is applied on every start, the API changes the same records, and the rules of
+   * triggers follow their registrations.
+   */
+  source: 'file' | 'api' | 'trigger';
   enabled: boolean;
   createdAt: string;
   updatedAt: string;
@@ -115,15 +122,21 @@ export interface ActivityFilter {
 }
 
 export interface ActivityRecords {
-  /** Inserts records in one transaction. An existing row with the same delivery key is replaced only when it is final and `failed` or `refused`. */
+  /** Inserts records in one transaction. An existing row with the same delivery key is replaced only when it is final and `failed`, `refused` or `rejected`. */
   open(rows: MailActivity[]): Promise<void>;
   byDeliveryKey(deliveryKey: string): Promise<MailActivity | undefined>;
   get(id: string): Promise<MailActivity | undefined>;
-  /** Sets a final outcome; a record that is already final is left as it is. Returns the record. */
+  /**
+   * Sets a final outcome; a record that is already final is left as it is, and so is one that has been given to
+   * another run than `workflowId`, where that is said. Returns the record.
+   */
   close(
     id: string,
     end: Pick<MailActivity, 'outcome' | 'errorCode' | 'errorText' | 'reply'>,
+    workflowId?: string | null,
   ): Promise<MailActivity | undefined>;
+  /** Gives a message to a run, with what is to happen now: the record is open again. Returns it. */
+  giveTo(id: string, workflowId: string, action: RuleAction): Promise<MailActivity | undefined>;
   list(filter: ActivityFilter): Promise<MailActivity[]>;
   /** Counts by outcome of what was received since. */
   count(since: string): Promise<Partial<Record<Outcome, number>>>;
@@ -201,14 +214,94 @@ export interface TokenRecords {
   find(token: string): Promise<TokenRecord | undefined>;
   list(): Promise<TokenRecord[]>;
   remove(id: string): Promise<boolean>;
+  /** The stored SHA-256 of a token, 32 bytes: the key that signs what is sent to its owner, and for nothing else. */
+  callbackKey(id: string): Promise<Buffer | undefined>;
+}
+
+/**
+ * A registration of something that wants to be called: an n8n trigger node for mail, one for runs that ended, or one
+ * execution that waits for runs.
+ */
+export interface Trigger {
+  /** Chosen by the client, so that registering again is the same registration. */
+  id: string;
+  kind: 'mail' | 'run' | 'resume';
+  /** For people, such as the name of the n8n workflow. */
+  name: string;
+  callbackUrl: string;
+  /** Page of the n8n workflow or execution, for people. */
+  link: string | null;
+  /** The token that registered it; its hash signs the calls. */
+  tokenId: string;
+  /** Listens for a try in the editor: comes before the others with the same addresses, and for minutes only. */
+  test: boolean;
+  /** kind `mail`: `local@domain` or `*@domain`, as rules have them. */
+  addresses: string[];
+  /** kind `mail`: whether the session waits for the verdict, or a run hands the message over. */
+  mode: 'verdict' | 'taken' | null;
+  /** kind `mail`: ms that a call may take. */
+  timeoutMs: number | null;
+  /** kind `mail`: what the sender is told when there is no verdict. */
+  troubleReply: { code: number; text: string } | null;
+  /** kind `run`: workflow types, empty for all. */
+  workflows: string[];
+  /** kind `run`: statuses and outcomes that are told. */
+  outcomes: string[];
+  /** kind `resume`: ids of the runs that are waited for. */
+  runs: string[];
+  leaseUntil: string;
+  /** kind `run`: runs that were closed before are done with. */
+  seenUntil: string | null;
+  createdAt: string;
+  updatedAt: string;
+}
+
+export interface TriggerRecords {
+  /**
+   * Inserts or replaces, and makes its addresses rules, in one transaction with the audit log. `createdAt` and
+   * `seenUntil` of an existing one are kept.
+   * @throws PermanentError `trigger.address_taken` (a rule of the file or the API, or another live trigger, has one of
+   *   the addresses), `trigger.domain_unknown`; nothing is changed then
+   */
+  put(trigger: Omit<Trigger, 'createdAt' | 'updatedAt' | 'seenUntil'>, actor: string): Promise<Trigger>;
+  get(id: string): Promise<Trigger | undefined>;
+  /** By name, then id. */
+  list(kind?: Trigger['kind']): Promise<Trigger[]>;
+  /** Removes it and its rules; a registration that it had displaced has its rules back. */
+  remove(id: string, actor: string): Promise<boolean>;
+  /** Prolongs the lease of one that answered. */
+  renew(id: string, leaseUntil: string): Promise<void>;
+  /** Moves the cursor of a `run` trigger forward, never back. */
+  seen(id: string, until: string): Promise<void>;
+}
+
+/** What a trigger said about a message, once and for all. */
+export interface RecordedVerdict {
+  deliveryKey: string;
+  triggerId: string;
+  verdict: Verdict;
+  at: string;
+}
+
+export type Verdict =
+  | { verdict: 'accept' | 'drop' }
+  | { verdict: 'reject'; reply: SmtpReply }
+  | { verdict: 'forward'; destinations: string[] };
+
+export interface VerdictRecords {
+  get(deliveryKey: string): Promise<RecordedVerdict | undefined>;
+  /** Keeps the first verdict of a delivery key and returns the one that holds. */
+  put(verdict: Omit<RecordedVerdict, 'at'>): Promise<RecordedVerdict>;
+  /** Removes verdicts older than the time. */
+  expire(time: string): Promise<number>;
 }
 
 export interface AuditEntry {
   id: string;
   at: string;
-  /** `file`, or `token:<name>`. */
+  /** `file`, `token:<name>`, `lease` for what its time removed, ... */
   actor: string;
-  /** `rule.added`, `rule.changed`, `rule.removed`, `domain.added`, `domain.removed`, `token.added`, ... */
+  /** `rule.added`, `rule.changed`, `rule.removed`, `domain.added`, `token.added`, `trigger.added`, ... */
   action: string;
   subject: string;
   before: unknown;
@@ -262,6 +355,8 @@ export interface Records {
   deliveries: DeliveryRecords;
   blobOwners: BlobOwnerRecords;
   tokens: TokenRecords;
+  triggers: TriggerRecords;
+  verdicts: VerdictRecords;
   audit: AuditRecords;
   inbox: InboxRecords;
   keys: KeyRecords;

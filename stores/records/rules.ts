@@ -70,7 +70,7 @@ export function ruleRecords(database: Database): RuleRecords {
 type Change = 'added' | 'changed' | 'same';
 
 /** Inserts or replaces within a transaction; a rule that stays as it is is neither written nor audited. */
-async function putRule(
+export async function putRule(
   transaction: Database,
   wanted: Parameters<RuleRecords['put']>[0],
   actor: string,
@@ -109,7 +109,7 @@ async function putRule(
   return { rule, change };
 }
 
-async function removeRule(transaction: Database, rule: Rule, actor: string): Promise<void> {
+export async function removeRule(transaction: Database, rule: Rule, actor: string): Promise<void> {
   await transaction.deleteFrom('rules').where('id', '=', rule.id).execute();
   await writeAudit(transaction, { actor, action: 'rule.removed', subject: addressOf(rule), before: rule, after: null });
 }
@@ -158,7 +158,7 @@ const sameRule = (one: Rule, other: Rule): boolean =>
   one.enabled === other.enabled &&
   JSON.stringify(one.action) === JSON.stringify(other.action);
 
-function toRule(row: Selectable<Tables['rules']>): Rule {
+export function toRule(row: Selectable<Tables['rules']>): Rule {
   return {
     id: row.id,
     domain: row.domain,

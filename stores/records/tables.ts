@@ -62,6 +62,27 @@ export interface Tables {
     created_at: string;
     last_used_at: string | null;
   };
+  triggers: {
+    id: string;
+    kind: string;
+    name: string;
+    callback_url: string;
+    link: string | null;
+    token_id: string;
+    test: number;
+    addresses: string;
+    mode: string | null;
+    timeout_ms: number | null;
+    trouble_reply: string | null;
+    workflows: string;
+    outcomes: string;
+    runs: string;
+    lease_until: string;
+    seen_until: string | null;
+    created_at: string;
+    updated_at: string;
+  };
+  verdicts: { delivery_key: string; trigger_id: string; verdict: string; at: string };
   audit: {
     id: string;
     at: string;

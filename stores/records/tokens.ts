@@ -44,6 +44,10 @@ export function tokenRecords(database: Database): TokenRecords {
       const gone = await database.deleteFrom('tokens').where('id', '=', id).executeTakeFirst();
       return gone.numDeletedRows > 0n;
     },
+    async callbackKey(id) {
+      const row = await database.selectFrom('tokens').select('hash').where('id', '=', id).executeTakeFirst();
+      return row && Buffer.from(row.hash, 'hex');
+    },
   };
 }
 

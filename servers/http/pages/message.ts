@@ -4,6 +4,7 @@ import type { Delivery, MailActivity } from '../../../stores/records/port.ts';
 import { PermanentError } from '../../../protocols/errors.ts';
 import { runUrl } from '../../temporal.ts';
 import type { HttpContext } from '../context.ts';
+import { actionWords } from '../rules.ts';
 import { empty, head, page, panel, type Html } from './layout.ts';
 import { verdictsTable } from './verdicts.ts';
 import { bytes, moment, OUTCOME_WORDS, outcomeTag, plural, reason, senderName, tag, type Tone } from './words.ts';
@@ -95,14 +96,7 @@ function envelope(record: MailActivity): Html {
     ['Message-ID', html`<span class="mono">${record.headerMessageId ?? 'none'}</span>`],
     ['Came from', html`<span class="mono">${record.sourceAddress}</span>, HELO ${record.helo}`],
     ['TLS', record.tls ?? 'none, plain text'],
-    [
-      'What was to happen',
-      record.action === null
-        ? 'nothing, no rule was reached'
-        : record.action.type === 'drop'
-          ? 'drop'
-          : `forward to ${record.action.destinations.join(', ')}`,
-    ],
+    ['What was to happen', record.action === null ? 'nothing, no rule was reached' : actionWords(record.action)],
     [
       'Stored',
       record.blob ? html`${bytes(record.blob.size)}, <span class="mono">${record.blob.key}</span>` : 'not stored',

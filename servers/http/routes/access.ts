@@ -1,11 +1,18 @@
 /** Who am I, tokens, audit log. */
 import { z } from 'zod';
 import { PermanentError } from '../../../protocols/errors.ts';
-import { demand, isScope, SCOPES } from '../authentication.ts';
+import { allows, demand, isScope, SCOPES } from '../authentication.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { AuditEntry, Token } from '../schemas.ts';
 
 const Scope = z.string().refine(isScope, `write *, an area such as mail:*, or one of ${SCOPES.join(', ')}`);
+
+/** A patch changes nothing that a client sees; before 1.0 a minor version may. */
+function isOlder(server: string, client: string): boolean {
+  const [major = 0, minor = 0] = server.split('.').map(Number);
+  const [wantedMajor = 0, wantedMinor = 0] = client.split('.').map(Number);
+  return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
+}
 
 export const accessRoutes: readonly Route[] = [
   defineRoute({
@@ -22,6 +29,39 @@ export const accessRoutes: readonly Route[] = [
     },
     async handle({ http, token, context }) {
       return http.json({ name: token.name, scopes: token.scopes, version: context.version });
+    },
+  }),
+  defineRoute({
+    method: 'get',
+    path: '/v1/access',
+    group: 'Access',
+    summary: 'Whether this token and this server are what a client needs.',
+    scope: null,
+    query: z.object({
+      scopes: z.string().max(1_000).default('').describe('The scopes that the client needs, with commas.'),
+      pack: z
+        .string()
+        .regex(/^\d+\.\d+/, 'write a version such as 0.1.0')
+        .optional()
+        .describe('Version of the n8n pack that asks.'),
+    }),
+    answers: {
+      200: {
+        description: 'The token is good; `state` says whether it is enough.',
+        body: z.object({
+          state: z.enum(['ok', 'scope_missing', 'too_old']),
+          version: z.string(),
+          name: z.string(),
+          missing: z.array(z.string()),
+        }),
+      },
+    },
+    async handle({ http, token, context: { version }, query }) {
+      const needed = query.scopes.split(',').filter((scope) => scope !== '');
+      const missing = needed.filter((scope) => !allows(token.scopes, scope));
+      const tooOld = query.pack !== undefined && isOlder(version, query.pack);
+      const state = tooOld ? 'too_old' : missing.length > 0 ? 'scope_missing' : 'ok';
+      return http.json({ state, version, name: token.name, missing });
     },
   }),
   defineRoute({

@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { PermanentError } from '../../../protocols/errors.ts';
 import { activityPage, Outcomes } from '../activity.ts';
 import { defineRoute, type Route } from '../route.ts';
-import { Delivery, MailActivity, Rule, RuleAction, TimeOrAge } from '../schemas.ts';
-import { checkAction, refuseDeclared, ruleAddress, ruleDomain } from '../rules.ts';
+import { Delivery, MailActivity, Rule, TimeOrAge, WantedAction } from '../schemas.ts';
+import { checkAction, putRule, refuseDeclared, ruleAddress, ruleDomain } from '../rules.ts';
 
 const ActivityQuery = z.object({
   sender: z.string().max(320).optional().describe('Envelope sender, exact.'),
@@ -82,19 +82,18 @@ export const mailRoutes: readonly Route[] = [
     body: z.strictObject({
       domain: z.string().min(1).max(255),
       localPart: z.string().min(1).max(64).describe('Local part, or * for every other address of the domain.'),
-      action: RuleAction,
+      action: WantedAction,
       enabled: z.boolean().default(true),
     }),
     answers: { 200: { description: 'The rule as it is now.', body: Rule } },
-    errors: ['input.invalid'],
+    errors: ['input.invalid', 'rule.declared'],
     async handle({ http, context: { dependencies }, token, body }) {
       const rule = {
         ...ruleAddress(body.localPart, body.domain),
         action: checkAction(body.action),
-        source: 'api' as const,
         enabled: body.enabled,
       };
-      return http.json(await dependencies.records.rules.put(rule, `token:${token.name}`));
+      return http.json(await putRule(dependencies.records, rule, `token:${token.name}`));
     },
   }),
   defineRoute({

@@ -3,6 +3,7 @@ import type { Kysely, Transaction } from 'kysely';
 import { PermanentError } from '../../../protocols/errors.ts';
 import { timeNow, type Database, type Tables } from '../tables.ts';
 import { foundation } from './0001-foundation.ts';
+import { triggers } from './0002-triggers.ts';
 
 /** `up` sees the schema of its own time, hence no table types. */
 export interface Migration {
@@ -11,7 +12,7 @@ export interface Migration {
 }
 
 /** Numbered from 1 by their place. */
-export const migrations: readonly Migration[] = [foundation];
+export const migrations: readonly Migration[] = [foundation, triggers];
 
 /**
  * Brings the schema up to the code, all or nothing, in one write transaction: processes that start together take

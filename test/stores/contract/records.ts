@@ -112,7 +112,7 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         expect(await records.activity.byDeliveryKey('no-key')).toBeUndefined();
       });
 
-      it.each(['accepted', 'delivered', 'dropped', 'rejected', 'bounced'] as const)(
+      it.each(['accepted', 'delivered', 'dropped', 'bounced'] as const)(
         'refuses a second record for a delivery key that is %s, and none of its companions is kept',
         async (outcome) => {
           const row = activity({ outcome });
@@ -129,16 +129,19 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         },
       );
 
-      it.each(['failed', 'refused'] as const)('replaces a record that is %s, with its deliveries', async (outcome) => {
-        const row = activity({ outcome });
-        await records.activity.open([row]);
-        await records.deliveries.set(row.id, 'c@inbox.test', { state: 'refused', reply: REPLY });
-        const again = activity({ deliveryKey: row.deliveryKey });
-        await records.activity.open([again]);
-        expect(await records.activity.byDeliveryKey(row.deliveryKey!)).toEqual(again);
-        expect(await records.activity.get(row.id)).toBeUndefined();
-        expect(await records.deliveries.list(row.id)).toEqual([]);
-      });
+      it.each(['failed', 'refused', 'rejected'] as const)(
+        'replaces a record that is %s, with its deliveries',
+        async (outcome) => {
+          const row = activity({ outcome });
+          await records.activity.open([row]);
+          await records.deliveries.set(row.id, 'c@inbox.test', { state: 'refused', reply: REPLY });
+          const again = activity({ deliveryKey: row.deliveryKey });
+          await records.activity.open([again]);
+          expect(await records.activity.byDeliveryKey(row.deliveryKey!)).toEqual(again);
+          expect(await records.activity.get(row.id)).toBeUndefined();
+          expect(await records.deliveries.list(row.id)).toEqual([]);
+        },
+      );
 
       it('lets one of two win that open the same delivery key at once', async () => {
         const deliveryKey = uuidv7();
@@ -165,6 +168,20 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         });
         expect(again).toEqual(closed);
         expect(await records.activity.close('no-id', end)).toBeUndefined();
+      });
+
+      it('gives a message to a run, open again, and lets only that run close it', async () => {
+        const row = activity({ workflowId: null, action: { type: 'trigger', trigger: 't', name: 'T' } });
+        await records.activity.open([row]);
+        const end = { outcome: 'delivered' as const, errorCode: null, errorText: null, reply: null };
+        await records.activity.close(row.id, end, null);
+        const action = { type: 'forward' as const, destinations: ['c@inbox.test'] };
+        const given = await records.activity.giveTo(row.id, 'mail/2', action);
+        expect(given).toEqual({ ...row, workflowId: 'mail/2', action, outcome: 'accepted', closedAt: null });
+        for (const other of [null, 'mail/1'])
+          expect((await records.activity.close(row.id, end, other))?.outcome).toBe('accepted');
+        expect((await records.activity.close(row.id, end, 'mail/2'))?.outcome).toBe('delivered');
+        expect(await records.activity.giveTo('no-id', 'mail/2', action)).toBeUndefined();
       });
 
       it('cuts header fields to 200 characters, never inside one', async () => {
