@@ -2,6 +2,7 @@
 import type { Step } from './step.ts';
 import { bounce } from './mail/bounce.ts';
 import { closeActivity } from './mail/close-activity.ts';
+import { composeMessageStep } from './mail/compose-message.ts';
 import { decide } from './mail/decide.ts';
 import { deliver } from './mail/deliver.ts';
 import { parse } from './mail/parse.ts';
@@ -20,19 +21,23 @@ export const steps: readonly Step[] = [
   sealArc,
   rewriteSenderStep,
   resolveMx,
+  composeMessageStep,
   deliver,
   bounce,
   relay,
   closeActivity,
 ];
 
+/** The steps with every face. */
+export const publicSteps: readonly Step[] = steps.filter(({ internal }) => !internal);
+
 /** @throws PermanentError `step.unknown` */
 export function findStep(name: string): Step {
-  const step = steps.find((one) => one.name === name);
+  const step = publicSteps.find((one) => one.name === name);
   if (step) return step;
   throw new PermanentError({
     code: 'step.unknown',
     message: `There is no step ${JSON.stringify(name)}.`,
-    fix: `The steps are: ${steps.map((one) => one.name).join(', ')}.`,
+    fix: `The steps are: ${publicSteps.map((one) => one.name).join(', ')}.`,
   });
 }
