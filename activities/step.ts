@@ -34,6 +34,8 @@ export interface StepDefinition<Input extends z.ZodType, Output extends z.ZodTyp
   repeat: 'safe' | 'needs-key';
   /** What a token must be allowed. */
   scope: string;
+  /** A part of a workflow of the house, which makes sense nowhere else: its only face is the Temporal activity. */
+  internal?: true;
   /** Codes this step may throw on purpose. */
   errors: readonly string[];
   run(input: z.output<Input>, dependencies: Pick<Dependencies, Needs>, step: StepContext): Promise<z.input<Output>>;
@@ -49,6 +51,7 @@ export interface Step<Input extends z.ZodType = z.ZodType, Output extends z.ZodT
   readonly takes: StepClass;
   readonly repeat: 'safe' | 'needs-key';
   readonly scope: string;
+  readonly internal?: true;
   readonly errors: readonly string[];
   /** The typed function, for steps that call steps. */
   run(input: z.output<Input>, dependencies: Dependencies, step: StepContext): Promise<z.output<Output>>;

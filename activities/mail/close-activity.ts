@@ -21,6 +21,7 @@ export const closeActivity = defineStep({
   takes: 'cpu',
   repeat: 'safe',
   scope: 'mail:write',
+  internal: true,
   errors: ['records.unavailable'],
   async run({ activityId, ...end }, { configuration, records }) {
     const record = await records.activity.close(activityId, end);

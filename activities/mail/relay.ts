@@ -62,6 +62,7 @@ export const relay = defineStep({
   takes: 'delivery',
   repeat: 'needs-key',
   scope: 'mail:write',
+  internal: true,
   errors: ['records.unavailable', 'blob.unavailable', 'blob.missing'],
   run: relayOnce,
 });

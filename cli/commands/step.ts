@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { openDependencies } from '../../activities/open.ts';
-import { findStep, steps } from '../../activities/registry.ts';
+import { findStep, publicSteps } from '../../activities/registry.ts';
 import type { Step } from '../../activities/step.ts';
 import { messageOf } from '../../protocols/errors.ts';
 import { createLog } from '../../servers/log.ts';
@@ -85,7 +85,7 @@ export async function run(args: string[]): Promise<number> {
 function listSteps(): string {
   return `${formatTable(
     [{ title: 'step', fixed: true }, { title: 'what it does' }],
-    steps.map((step) => [step.name, step.summary]),
+    publicSteps.map((step) => [step.name, step.summary]),
   )}\n  switchyard step NAME --help says what it takes.\n`;
 }
 

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { openDependencies } from '../../activities/open.ts';
-import { steps } from '../../activities/registry.ts';
+import { publicSteps } from '../../activities/registry.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import type { RunningServer, ServerOptions } from '../server.ts';
 import { lazyTemporal } from '../temporal.ts';
@@ -35,7 +35,7 @@ export async function startHttp({ configuration, addresses, log }: ServerOptions
     log,
     dependencies,
     temporal,
-    steps,
+    steps: publicSteps,
     metrics: createMetrics(dependencies.records),
     version: packageVersion(),
     cookieSecret: await dependencies.keys.secret('cookie'),
