@@ -44,7 +44,7 @@ export function createApp(context: HttpContext): Hono<HttpEnv> {
   mountHealth(app, context);
   for (const route of routes) mount(app, context, route);
   app.post('/v1/steps/:name', async (http) => {
-    await authenticate(context, http.req.header('authorization'));
+    await authenticate(context, http);
     throw new PermanentError({
       code: 'step.unknown',
       message: `There is no step ${JSON.stringify(http.req.param('name'))}.`,

@@ -1,7 +1,9 @@
 /** Bearer tokens (RFC 6750, section 2.1: in the header only, never in the URL) and their scopes. */
+import { getConnInfo } from '@hono/node-server/conninfo';
+import type { Context } from 'hono';
 import type { TokenRecord } from '../../stores/records/port.ts';
 import { PermanentError } from '../../protocols/errors.ts';
-import type { HttpContext } from './context.ts';
+import type { HttpContext, HttpEnv } from './context.ts';
 
 /** Everything a token can be allowed. `*` is all of it, `mail:*` all of one area. */
 export const SCOPES = [
@@ -38,10 +40,10 @@ export function resolveScopes(scopes: string[]): string[] {
 
 /**
  * The token of a request.
- * @throws PermanentError `token.required`, `token.unknown`
+ * @throws PermanentError `token.required`, `token.unknown`; TemporaryError `token.too_many`
  */
-export async function authenticate(context: HttpContext, authorization: string | undefined): Promise<TokenRecord> {
-  const presented = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
+export async function authenticate(context: HttpContext, http: Context<HttpEnv>): Promise<TokenRecord> {
+  const presented = /^Bearer +(\S+)$/i.exec(http.req.header('authorization') ?? '')?.[1];
   if (!presented) {
     throw new PermanentError({
       code: 'token.required',
@@ -49,7 +51,7 @@ export async function authenticate(context: HttpContext, authorization: string |
       fix: 'Send the header "Authorization: Bearer <token>". The first token lies in the file token of the state folder; switchyard tokens add makes more.',
     });
   }
-  const token = await context.dependencies.records.tokens.find(presented);
+  const token = await context.tokenGate.find(presented, getConnInfo(http).remote.address ?? '');
   if (token) return token;
   throw new PermanentError({
     code: 'token.unknown',

@@ -8,6 +8,7 @@ import type { Addresses } from '../../stores/configuration/addresses.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 import type { TokenRecord } from '../../stores/records/port.ts';
 import type { HttpMetrics } from './metrics.ts';
+import type { TokenGate } from './token-gate.ts';
 
 export interface HttpContext {
   configuration: Configuration;
@@ -15,6 +16,8 @@ export interface HttpContext {
   log: Logger;
   dependencies: Dependencies;
   temporal: Client;
+  /** Who presents a token is looked up here. */
+  tokenGate: TokenGate;
   steps: readonly Step[];
   metrics: HttpMetrics;
   /** Version of this build. */

@@ -20,8 +20,7 @@ export function mountHealth(app: Hono<HttpEnv>, context: HttpContext): void {
   });
   app.get('/metrics', async (http) => {
     // Counts of mail are nobody else's business: from another machine a token is needed.
-    if (!isLocalRequest(context, http))
-      demand(await authenticate(context, http.req.header('authorization')), 'mail:read');
+    if (!isLocalRequest(context, http)) demand(await authenticate(context, http), 'mail:read');
     const { contentType, text } = await context.metrics.render();
     return http.body(text, 200, { 'content-type': contentType });
   });

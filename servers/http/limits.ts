@@ -38,5 +38,8 @@ export const RESULT_WAIT = 60_000;
 
 /** `lastUsedAt` of a token is written at most this often. */
 export const TOKEN_USE_INTERVAL = 60_000;
+/** Unknown tokens that one address may present in a window: more than any client with a wrong one does by mistake. */
+export const BAD_TOKENS = 30;
+export const BAD_TOKENS_WINDOW = 60_000;
 /** A page session; the token behind it may be removed at any time. */
 export const SESSION_AGE = 30 * 86_400_000;

@@ -46,6 +46,7 @@ const STATUS: Record<string, number> = {
   'run.cancelled': 409,
   'blob.too_large': 413,
   'input.too_large': 413,
+  'token.too_many': 429,
   'step.timeout': 504,
   'run.no_answer': 504,
 };
@@ -58,6 +59,7 @@ const TITLES: Record<number, string> = {
   409: 'In conflict with the present state',
   413: 'Too large',
   422: 'It cannot be done as asked',
+  429: 'Too often',
   500: 'Something broke in Switchyard',
   503: 'Not available at the moment',
   504: 'It took too long',

@@ -70,7 +70,7 @@ export function mount(app: Hono<HttpEnv>, context: HttpContext, route: Route): v
   const path = route.path.replace(/\{(\w+)\.\.\.\}/g, ':$1{.+}').replace(/\{(\w+)\}/g, ':$1');
   app.on(route.method.toUpperCase(), path, async (http) => {
     http.set('route', route.path);
-    const token = await authenticate(context, http.req.header('authorization'));
+    const token = await authenticate(context, http);
     http.set('token', token);
     if (route.scope) demand(token, route.scope);
     const query = route.query ? check(route.query, http.req.query(), route, 'query') : undefined;

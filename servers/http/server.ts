@@ -14,6 +14,7 @@ import { createApp } from './app.ts';
 import type { HttpContext } from './context.ts';
 import { CLOSE_GRACE, HEADERS_TIMEOUT, KEEP_ALIVE_TIMEOUT, REQUEST_TIMEOUT } from './limits.ts';
 import { createMetrics } from './metrics.ts';
+import { createTokenGate } from './token-gate.ts';
 
 export interface HttpServer extends RunningServer {
   /** The port that it listens on, also where 0 was asked for. */
@@ -35,6 +36,7 @@ export async function startHttp({ configuration, addresses, log }: ServerOptions
     log,
     dependencies,
     temporal,
+    tokenGate: createTokenGate(dependencies.records.tokens),
     steps: publicSteps,
     metrics: createMetrics(dependencies.records),
     version: packageVersion(),

@@ -60,7 +60,10 @@ export function mountSignIn(app: Hono<HttpEnv>, context: HttpContext): void {
   app.post('/signin', async (http) => {
     refuseCrossSite(http);
     const form = new URLSearchParams((await readBody(http, FORM_BODY)).toString('utf8'));
-    const token = await context.dependencies.records.tokens.find((form.get('token') ?? '').trim());
+    const token = await context.tokenGate.find(
+      (form.get('token') ?? '').trim(),
+      getConnInfo(http).remote.address ?? '',
+    );
     if (!token)
       return signInPage(
         http,

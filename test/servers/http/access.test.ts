@@ -29,6 +29,27 @@ describe('tokens', () => {
     expect([answer.status, answer.json.code]).toEqual([401, 'token.unknown']);
   });
 
+  test('unknown tokens without end are 429, and who had a good one is not kept out by them', async () => {
+    const other = await startService();
+    try {
+      const good = await other.token('*');
+      expect((await other.call('GET', '/v1/whoami', { token: good })).status).toBe(200);
+      const ask = (token: string) => other.call('GET', '/v1/whoami', { token });
+      const statuses = [];
+      for (let n = 0; n < 60; n++) statuses.push((await ask(`sy_guess-${n}`)).status);
+      expect(statuses.slice(0, 20)).toEqual(Array(20).fill(401));
+      expect(statuses.slice(40)).toEqual(Array(20).fill(429));
+      const last = await ask('sy_guess');
+      expect([last.status, last.json.code]).toEqual([429, 'token.too_many']);
+      expect(Number(last.headers.get('retry-after'))).toBeGreaterThan(0);
+      const form = { method: 'POST', body: new URLSearchParams({ token: 'sy_guess' }) };
+      expect((await fetch(`${other.url}/signin`, form)).status).toBe(429);
+      expect((await ask(good)).status).toBe(200);
+    } finally {
+      await other.close();
+    }
+  });
+
   test('a token in the URL is no token', async () => {
     const token = await service.token('*');
     for (const name of ['access_token', 'token']) {

@@ -9,6 +9,7 @@ import { defineStep, type Step, type StepContext } from '../../../activities/ste
 import type { Dependencies } from '../../../activities/dependencies.ts';
 import { createApp } from '../../../servers/http/app.ts';
 import { createMetrics } from '../../../servers/http/metrics.ts';
+import { createTokenGate } from '../../../servers/http/token-gate.ts';
 import { createLog } from '../../../servers/log.ts';
 import { lazyTemporal } from '../../../servers/temporal.ts';
 import { BLOB_SIZE } from '../../../servers/http/limits.ts';
@@ -201,6 +202,7 @@ describe('the door of a step', () => {
       log,
       dependencies: { configuration, records } as Dependencies,
       temporal: lazyTemporal(configuration, addresses),
+      tokenGate: createTokenGate(records.tokens),
       steps: probes,
       metrics: createMetrics(records),
       version: '1.2.3',
