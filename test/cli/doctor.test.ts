@@ -1,5 +1,6 @@
 /** Each check of the doctor meets the thing broken for real, and says its fix. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server } from 'node:net';
@@ -14,8 +15,13 @@ import type { Check, Finding } from '../../cli/doctor/check.ts';
 import { contextFor, examine } from '../../cli/doctor/examine.ts';
 import { checkClock, checkDisk, checkNode, checkState } from '../../cli/doctor/machine.ts';
 import { checkDomains, checkOutbound, checkResolver, checkTls } from '../../cli/doctor/network.ts';
-import { checkPorts, checkTemporal, checkWorker } from '../../cli/doctor/processes.ts';
+import { checkPorts, checkRunning, checkSmtp, checkTemporal, checkWorker } from '../../cli/doctor/processes.ts';
 import { checkKeys, checkRecords } from '../../cli/doctor/stores.ts';
+import { identify, type ProcessIdentity } from '../../cli/up/birth.ts';
+import { writeRunFile, type RunFile } from '../../cli/up/run-file.ts';
+import { createLog } from '../../servers/log.ts';
+import { startSmtp } from '../../servers/smtp/server.ts';
+import { resolveAddresses } from '../../stores/configuration/addresses.ts';
 import { dkimRecord } from '../../protocols/mail/dns-record.ts';
 import { Configuration, type ConfigurationInput } from '../../stores/configuration/schema.ts';
 import { openKeys } from '../../stores/keys/open.ts';
@@ -182,6 +188,66 @@ describe('records and keys', () => {
     await makeKeys('own.test');
     const mail = { domains: { 'own.test': {}, 'new.test': {} } };
     expect(await look(checkKeys, { mail })).toMatchObject([{ state: 'fail', fix: 'switchyard keys create new.test' }]);
+  });
+});
+
+describe('what runs', () => {
+  /** Says that an installation runs here, of which this process is the supervisor. */
+  function runs(pids: RunFile['pids'], smtpPort = 9): void {
+    const supervisor = identify(process.pid) as ProcessIdentity;
+    const addresses = resolveAddresses(Configuration.parse({ state }), {});
+    addresses.smtp = { host: '127.0.0.1', port: smtpPort };
+    writeRunFile(state, {
+      state,
+      version: '0.0.0',
+      startedAt: new Date().toISOString(),
+      addresses,
+      pids: { supervisor, ...pids },
+    });
+  }
+
+  it('finds a process of ours that was killed', async () => {
+    expect(await look(checkRunning)).toMatchObject([{ state: 'warn', fix: 'switchyard up' }]);
+    const child = spawn(process.execPath, ['-e', 'setInterval(() => 0, 1000)']);
+    closing.push(() => child.kill('SIGKILL'));
+    runs({ worker: identify(child.pid ?? 0) as ProcessIdentity });
+    expect(await look(checkRunning)).toMatchObject([{ state: 'ok' }]);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    expect(await look(checkRunning)).toMatchObject([
+      { state: 'fail', found: 'worker is not alive', fix: expect.stringContaining(join(state, 'logs')) },
+    ]);
+  });
+
+  it('finds a receiver that is gone, that says nothing, and a stranger on its port', async () => {
+    const port = await closedPort();
+    runs({}, port);
+    const none = { host: '127.0.0.1', port: 0 };
+    const configuration = Configuration.parse({ state });
+    const smtp = await startSmtp({
+      configuration,
+      addresses: {
+        ...resolveAddresses(configuration, {}),
+        temporal: '127.0.0.1:9',
+        smtp: { host: '127.0.0.1', port },
+        smtpMetrics: none,
+      },
+      log: createLog('test', 'silent'),
+    });
+    const found = () => look(checkSmtp);
+    expect(await found().finally(() => smtp.close())).toMatchObject([
+      { state: 'ok', found: expect.stringContaining('220 switchyard.test ESMTP') },
+    ]);
+    expect(await found()).toMatchObject([
+      { state: 'fail', found: expect.stringContaining('does not answer'), fix: expect.stringContaining('smtp.log') },
+    ]);
+    let greeting = '';
+    const stranger = createServer((socket) => socket.on('error', () => undefined).write(greeting));
+    await new Promise<void>((resolve) => stranger.listen(port, '127.0.0.1', resolve));
+    closing.push(() => stranger.close());
+    expect(await found()).toMatchObject([{ state: 'fail', found: expect.stringContaining('no greeting within') }]);
+    greeting = 'SSH-2.0-OpenSSH_9.2\r\n';
+    expect(await found()).toMatchObject([{ state: 'fail', fix: expect.stringContaining('Another server') }]);
   });
 });
 
