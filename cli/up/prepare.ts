@@ -52,7 +52,14 @@ async function makeMissingKeys(configuration: Configuration, records: Records): 
 /** Someone who removed every token, and the file, gets a new first one: otherwise the API is shut for good. */
 async function makeFirstToken(configuration: Configuration, records: Records): Promise<void> {
   if ((await records.tokens.list()).length > 0) return;
-  const { token } = await records.tokens.create('first', ['*']);
+  const { id, name, scopes, token } = await records.tokens.create('first', ['*']);
+  await records.audit.write({
+    actor: 'start',
+    action: 'token.added',
+    subject: name,
+    before: null,
+    after: { id, scopes },
+  });
   const file = join(configuration.state, TOKEN_FILE);
   // The mode of writeFile is for new files only.
   writeFileSync(file, `${token}\n`, { mode: 0o600, flag: existsSync(file) ? 'r+' : 'wx' });

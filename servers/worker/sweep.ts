@@ -8,7 +8,7 @@ import type { OpenDependencies } from '../../activities/open.ts';
 import { guardBlob } from '../../activities/mail/verify.ts';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { sweepBlobs } from '../../stores/sweep.ts';
-import { messageOf, PermanentError, SwitchyardError } from '../../protocols/errors.ts';
+import { messageOf, SwitchyardError } from '../../protocols/errors.ts';
 import type { MessageLimits } from '../../protocols/mail/limits.ts';
 import { needsUtf8 } from '../../protocols/mail/address.ts';
 import { protocolName } from '../../protocols/mail/received.ts';
@@ -71,7 +71,9 @@ export async function settleOpen(options: SweepOptions, now: number): Promise<nu
 
 /** One record that cannot be settled does not keep the others from it. */
 async function settle(record: MailActivity, options: SweepOptions): Promise<boolean> {
-  const status = await statusOf(record, options.client);
+  // Of a run alone can it be said that it is gone.
+  if (!record.workflowId) return false;
+  const status = await statusOf(record.workflowId, options.client);
   if (status === 'RUNNING') return false;
   try {
     await restart(record, status, options);
@@ -80,16 +82,17 @@ async function settle(record: MailActivity, options: SweepOptions): Promise<bool
     // Without Temporal there is nothing to settle with.
     if (!(thrown instanceof SwitchyardError)) throw thrown;
     options.log.error({ record: record.id, code: thrown.code, fix: thrown.fix }, `not settled: ${thrown.message}`);
-    if (!(thrown instanceof PermanentError)) return false;
+    if (thrown.code !== 'blob.missing') return false;
+    // Nothing is left that could be sent, to anybody.
     const end = { outcome: 'failed' as const, errorCode: thrown.code, errorText: thrown.message, reply: null };
     await options.dependencies.records.activity.close(record.id, end);
     return true;
   }
 }
 
-async function statusOf(record: MailActivity, client: Client): Promise<string> {
+async function statusOf(workflowId: string, client: Client): Promise<string> {
   try {
-    return (await client.workflow.getHandle(record.workflowId ?? '').describe()).status.name;
+    return (await client.workflow.getHandle(workflowId).describe()).status.name;
   } catch (thrown) {
     if (thrown instanceof WorkflowNotFoundError) return 'GONE';
     throw thrown;
