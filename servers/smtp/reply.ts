@@ -18,6 +18,27 @@ export class Flood extends Error {
   }
 }
 
+/** RFC 5321, 4.5.3.1.5: 512 octets a line, with the code and CRLF. */
+const LINE_OCTETS = 500;
+
+/**
+ * The text of a reply as lines that SMTP allows; what another host said may be longer than one.
+ * @param enhanced code with its blank that the text begins with, and that every line repeats (RFC 2034, 4)
+ */
+export function replyLines(text: string, enhanced: string): string[] {
+  const lines: string[] = [];
+  let line = enhanced;
+  // A word that is longer than a line is cut: nobody reads it anyway.
+  for (const word of text.slice(enhanced.length).split(/(?<= )|(?<=\S{100})/u)) {
+    if (line !== enhanced && Buffer.byteLength(line + word) > LINE_OCTETS) {
+      lines.push(line.trimEnd());
+      line = enhanced;
+    }
+    line += word;
+  }
+  return [...lines, line.trimEnd()];
+}
+
 /** Trouble of ours: the sender keeps the message and comes again. */
 export function localTrouble(text: string): SmtpReply {
   return { code: 451, enhanced: '4.3.0', text };

@@ -15,7 +15,7 @@ import { messageOf, PermanentError } from '../../protocols/errors.ts';
 import type { RunningServer, ServerOptions } from '../server.ts';
 import { lazyTemporal } from '../temporal.ts';
 import { newRecord, receive, type Reception, type Transaction } from './receive.ts';
-import { Flood, localTrouble, replyError, replyOf } from './reply.ts';
+import { Flood, localTrouble, replyError, replyLines, replyOf } from './reply.ts';
 import { certificateFor } from './tls.ts';
 import { serveMetrics } from '../metrics.ts';
 import { answers, dataSeconds, refusedRecipients, sessions } from './metrics.ts';
@@ -36,7 +36,7 @@ interface SessionState {
 export async function startSmtp({ configuration, addresses, log }: ServerOptions): Promise<RunningServer> {
   const dependencies = await openDependencies(configuration, addresses);
   const client = lazyTemporal(configuration, addresses);
-  const reception: Reception = { dependencies, client, log };
+  const reception: Reception = { dependencies, client, log, pending: new Map() };
   const { limits } = configuration.mail;
   const states = new WeakMap<SMTPServerSession, SessionState>();
   const perAddress = new Map<string, number>();
@@ -232,7 +232,10 @@ class ReplyingServer extends SMTPServer {
     const connection = [...this.connections].at(-1);
     if (!connection) return;
     const send = connection.send.bind(connection);
-    connection.send = (code, text, context) =>
-      send(code, text, typeof text === 'string' && OWN_ENHANCED.test(text) ? false : context);
+    connection.send = (code, text, context) => {
+      const own = typeof text === 'string' ? OWN_ENHANCED.exec(text)?.[0] : undefined;
+      if (own === undefined || typeof text !== 'string') return send(code, text, context);
+      send(code, replyLines(text, own), false);
+    };
   }
 }
