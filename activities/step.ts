@@ -17,8 +17,10 @@ export interface StepContext {
   /** Progress: a Temporal heartbeat in a run, a log line elsewhere. Small plain JSON. */
   report(progress: unknown): void;
   log: Logger;
-  /** The same for every repeat of the same act: workflow id and activity id in a run, the Idempotency-Key header over HTTP. */
+  /** The same for every repeat of the same act: ids of the run and of the activity in a run, the Idempotency-Key header over HTTP. */
   idempotencyKey: string;
+  /** Id of the run that this is a part of, for links; none at the other faces. */
+  run?: string;
 }
 
 export interface StepDefinition<Input extends z.ZodType, Output extends z.ZodType, Needs extends keyof Dependencies> {

@@ -25,6 +25,16 @@ export interface MessageLimits {
   hops: number;
 }
 
+/** For what was accepted once and is not refused now, whatever the limits have become since. */
+export const UNLIMITED: MessageLimits = {
+  headerBytes: Infinity,
+  headerLines: Infinity,
+  headerFieldBytes: Infinity,
+  bodyLineBytes: Infinity,
+  signatures: Infinity,
+  hops: Infinity,
+};
+
 /** What was learned on the way. */
 export interface MessageFacts {
   /** Size of the header section with the empty line that ends it. */

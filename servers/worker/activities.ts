@@ -6,6 +6,7 @@ import { steps } from '../../activities/registry.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
 import type { Step } from '../../activities/step.ts';
 import { PermanentError, SwitchyardError, TemporaryError } from '../../protocols/errors.ts';
+import { RUN_STEP } from '../../workflows/contract.ts';
 
 /** Well below the heartbeat time-out of the proxies (workflows/activities.ts), so that one late beat is no loss. */
 const HEARTBEAT_EVERY = 4_000;
@@ -22,8 +23,11 @@ export function createActivities(
 
 async function runActivity(step: Step, input: unknown, dependencies: Dependencies, log: Logger): Promise<unknown> {
   const context = Context.current();
-  const { workflowExecution, activityId, attempt } = context.info;
+  const { workflowExecution, workflowType, activityId, attempt } = context.info;
   const run = workflowExecution?.workflowId ?? 'none';
+  // One step and one run are one act, also when a run that failed or was cancelled begins again under its id. In any
+  // other workflow the same activity id may be another act the next time.
+  const act = workflowType === RUN_STEP ? '' : `/${workflowExecution?.runId ?? ''}/${activityId}`;
   let progress: unknown;
   const beat = setInterval(() => context.heartbeat(progress), HEARTBEAT_EVERY);
   try {
@@ -34,7 +38,8 @@ async function runActivity(step: Step, input: unknown, dependencies: Dependencie
         context.heartbeat(next);
       },
       log: log.child({ run, step: step.name, attempt }),
-      idempotencyKey: `${run}/${workflowExecution?.runId ?? ''}/${activityId}`,
+      idempotencyKey: `run/${run}${act}`,
+      run: workflowExecution?.workflowId,
     });
   } catch (thrown) {
     // A step that was told to stop reports the stop, not the broken socket that came of it.

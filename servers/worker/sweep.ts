@@ -9,7 +9,7 @@ import { guardBlob } from '../../activities/mail/verify.ts';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { sweepBlobs } from '../../stores/sweep.ts';
 import { messageOf, SwitchyardError } from '../../protocols/errors.ts';
-import type { MessageLimits } from '../../protocols/mail/limits.ts';
+import { UNLIMITED } from '../../protocols/mail/limits.ts';
 import { needsUtf8 } from '../../protocols/mail/address.ts';
 import { protocolName } from '../../protocols/mail/received.ts';
 import { ROUTE_MAIL } from '../../workflows/mail/contract.ts';
@@ -98,16 +98,6 @@ async function statusOf(workflowId: string, client: Client): Promise<string> {
     throw thrown;
   }
 }
-
-/** What was accepted once is not refused now, whatever the limits have become since. */
-const UNLIMITED: MessageLimits = {
-  headerBytes: Infinity,
-  headerLines: Infinity,
-  headerFieldBytes: Infinity,
-  bodyLineBytes: Infinity,
-  signatures: Infinity,
-  hops: Infinity,
-};
 
 /** A terminated run was ended by a person: the sender is told. Any other lost run begins again; what was delivered is not sent twice. */
 async function restart(

@@ -70,13 +70,17 @@ export interface RuleRecords {
  */
 export type Outcome = 'accepted' | 'delivered' | 'dropped' | 'rejected' | 'refused' | 'bounced' | 'failed';
 
+/** `sourceAddress` of a message that was made here. */
+export const LOCAL_SOURCE = 'local';
+
 export interface MailActivity {
   id: string;
   /** sha256 hex over sender, recipient and message; null where nothing was accepted. */
   deliveryKey: string | null;
   receivedAt: string;
-  /** Id of the SMTP transaction; recipients of one message share it. */
+  /** Id of the SMTP transaction, or of the act that made the message; recipients of one message share it. */
   messageId: string;
+  /** IP address that it came from, or `LOCAL_SOURCE`. */
   sourceAddress: string;
   helo: string;
   /** TLS version and cipher, null for plain text. */
