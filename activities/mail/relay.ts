@@ -11,6 +11,8 @@ import type { Signed } from './authenticator/port.ts';
 import type { TransmissionResult } from '../network/dialer.ts';
 import { openComposed } from './compose.ts';
 import { rewriteForDomain } from './rewrite-sender.ts';
+import { triggerOf } from '../triggers/mail-message.ts';
+import { handToTrigger } from '../triggers/take.ts';
 import { PermanentError, SwitchyardError, TemporaryError } from '../../protocols/errors.ts';
 import { needsUtf8, parseAddress } from '../../protocols/mail/address.ts';
 import { receivedField } from '../../protocols/mail/received.ts';
@@ -58,17 +60,31 @@ export const relay = defineStep({
   summary: 'One delivery attempt: DKIM-sign, ARC-seal, rewrite the envelope sender, send, record.',
   input: Input,
   output: Output,
-  needs: ['configuration', 'blobs', 'records', 'keys', 'authenticator', 'dialer'],
+  needs: ['configuration', 'blobs', 'records', 'keys', 'authenticator', 'dialer', 'callbacks'],
   takes: 'delivery',
   repeat: 'needs-key',
   scope: 'mail:write',
   internal: true,
   errors: ['records.unavailable', 'blob.unavailable', 'blob.missing'],
-  run: relayOnce,
+  async run(input, dependencies, step) {
+    const trigger = triggerOf(input.destination);
+    if (trigger === undefined) return relayOnce(input, dependencies, step);
+    return relayOnce(input, dependencies, step, (_input, _part, signal, { beforeFinalDot, resent }) =>
+      handToTrigger({ ...input, trigger, resent }, dependencies, signal, beforeFinalDot),
+    );
+  },
 });
 
-/** The step as a function, for `mail.send`. Trouble with the stores is thrown; every other end is a result. */
-export async function relayOnce(input: Input, dependencies: Part, step: StepContext): Promise<Output> {
+/**
+ * The step as a function, for `mail.send`. Trouble with the stores is thrown; every other end is a result.
+ * @param send how the message gets there: by SMTP, unless another way is given
+ */
+export async function relayOnce(
+  input: Input,
+  dependencies: Part,
+  step: StepContext,
+  send: typeof attempt = attempt,
+): Promise<Output> {
   const { records } = dependencies;
   const destinationKey = input.kind === 'bounce' ? `bounce:${input.destination}` : input.destination;
   const counts = input.kind === 'bounce' ? 'row' : 'message';
@@ -76,9 +92,10 @@ export async function relayOnce(input: Input, dependencies: Part, step: StepCont
   if (before?.state === 'delivered' || before?.state === 'refused') return asRecorded(before);
   const resent = before?.state === 'committing' || before?.resent === true;
 
-  const result = await attempt(input, dependencies, step.signal, {
+  const result = await send(input, dependencies, step.signal, {
     stage: (stage) => step.report({ stage }),
     log: step.log,
+    resent,
     beforeFinalDot: (host) =>
       records.deliveries.set(input.activityId, destinationKey, { state: 'committing', host, resent }),
   });
@@ -117,6 +134,8 @@ interface AttemptHooks {
   stage(stage: string): void;
   beforeFinalDot(host: string): Promise<void>;
   log: Logger;
+  /** The outcome of an earlier attempt is not known. */
+  resent: boolean;
 }
 
 /** Trouble of ours or of the way there is an expected end of an attempt; trouble with the stores is thrown, so that Temporal retries at once. */

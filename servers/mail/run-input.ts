@@ -1,6 +1,7 @@
 /** From an activity record to the input of its run: the session and the sweep start runs from the same facts. */
 import type { Configuration } from '../../stores/configuration/schema.ts';
 import type { MailActivity } from '../../stores/records/port.ts';
+import { triggerDestination } from '../../activities/triggers/mail-message.ts';
 import { parseAddress } from '../../protocols/mail/address.ts';
 import { mayBounce } from '../../protocols/mail/policy.ts';
 import { PermanentError } from '../../protocols/errors.ts';
@@ -21,11 +22,12 @@ export function routeMailInput(
   settlement: RouteMailInput['settlement'],
   refusedBefore?: RouteMailInput['refusedBefore'],
 ): RouteMailInput {
-  if (!record.blob || !record.authentication || record.action?.type !== 'forward')
+  const ways = waysOf(record);
+  if (!record.blob || !record.authentication || !ways)
     throw new PermanentError({
       code: 'activity.incomplete',
       message: `Activity record ${record.id} names no message to forward.`,
-      fix: 'Only accepted messages with a forwarding rule have a run.',
+      fix: 'Only accepted messages with a rule that forwards them or hands them to n8n have a run.',
     });
   const { mail, temporal } = configuration;
   const { first, retry } = taskQueues(temporal.taskQueue);
@@ -41,7 +43,7 @@ export function routeMailInput(
     receivedAt: record.receivedAt,
     tls: record.tls,
     ...shape,
-    destinations: record.action.destinations,
+    ...ways,
     domain: parseAddress(record.recipient).domain,
     authentication: record.authentication,
     kind: record.ruleId === null ? 'srs' : 'forward',
@@ -51,4 +53,12 @@ export function routeMailInput(
     policy: { sessionWait: mail.sessionWait, retryDelays: mail.retry.delays, giveUpAfter: mail.retry.giveUpAfter },
     taskQueues: { first, retry },
   };
+}
+
+/** Where it goes, and what people call that; undefined for what goes nowhere. */
+function waysOf({ action }: MailActivity): Pick<RouteMailInput, 'destinations' | 'names'> | undefined {
+  if (action?.type === 'forward') return { destinations: action.destinations };
+  if (action?.type !== 'trigger') return undefined;
+  const destination = triggerDestination(action.trigger);
+  return { destinations: [destination], names: { [destination]: `n8n workflow ${action.name}` } };
 }

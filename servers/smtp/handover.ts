@@ -3,8 +3,9 @@
  * refused ones bounce; none accepted is the refusal; anything of ours down is 451 (design, 'Mail').
  */
 import { createHash } from 'node:crypto';
-import type { MailActivity } from '../../stores/records/port.ts';
-import type { SmtpReply } from '../../protocols/mail/reply.ts';
+import { closeRecord, type End } from '../../activities/mail/close-activity.ts';
+import type { MailActivity, Trigger } from '../../stores/records/port.ts';
+import { enhancedFor, type SmtpReply } from '../../protocols/mail/reply.ts';
 import { keepBlob } from '../../stores/sweep.ts';
 import { messageOf, PermanentError } from '../../protocols/errors.ts';
 import { routeMailId, taskQueues, type RouteMailInput } from '../../workflows/mail/contract.ts';
@@ -12,6 +13,7 @@ import { routeMailInput, type MessageShape } from '../mail/run-input.ts';
 import type { Reception } from './receive.ts';
 import { localTrouble, replyError } from './reply.ts';
 import { askRun, settleRun } from './runs.ts';
+import { askForVerdict, awaitVerdict, isFinal, type Judgement } from './verdict.ts';
 
 /** One recipient whose message goes to a run. */
 export interface Handover {
@@ -22,7 +24,9 @@ export interface Handover {
 type Answer =
   | { answer: 'delivered' | 'queued' }
   /** `run` waits for the settlement; `record` is what an earlier run left. */
-  | { answer: 'refused'; reply: SmtpReply; from: 'run' | 'record' };
+  | { answer: 'refused'; reply: SmtpReply; from: 'run' | 'record' }
+  /** An n8n workflow refused it; the record is still open and ends so. */
+  | { answer: 'refused'; reply: SmtpReply; from: 'graph'; end: End };
 
 /** The runs of one message are asked side by side, but not all hundred at once. */
 const PARALLEL = 10;
@@ -47,8 +51,7 @@ export async function deliver(handovers: Handover[], dropped: number, reception:
   });
   const first = refused[0];
   if (first && refused.length === handovers.length && dropped === 0) {
-    if (settlement === 'session')
-      await Promise.all(refused.map((one) => passBack(one.handover, one.answer, reception)));
+    await Promise.all(refused.map((one) => passBack(one.handover, one.answer, settlement, reception)));
     throw replyError(first.answer.reply);
   }
   try {
@@ -70,6 +73,8 @@ export function deliveryKeyOf({ sender, recipient, blob }: MailActivity): string
 
 /** Outcomes for which the same message again has nothing left to do. */
 const DONE = new Set(['delivered', 'dropped']);
+/** Outcomes that are told once more. */
+const REFUSED = new Set(['refused', 'bounced', 'rejected']);
 
 async function handOver(
   handover: Handover,
@@ -80,7 +85,7 @@ async function handOver(
   const deliveryKey = deliveryKeyOf(handover.record);
   const known = await records.activity.byDeliveryKey(deliveryKey);
   if (known && DONE.has(known.outcome)) return { answer: 'delivered' };
-  if (known && (known.outcome === 'refused' || known.outcome === 'bounced')) {
+  if (known && REFUSED.has(known.outcome)) {
     const reply = known.reply ?? {
       code: 554,
       enhanced: '5.4.7',
@@ -92,17 +97,107 @@ async function handOver(
       from: 'record',
     };
   }
+  const { action } = handover.record;
+  const hasRun = known?.outcome === 'accepted' && known.workflowId !== null;
+  if (action?.type === 'trigger' && !hasRun) {
+    const trigger = await records.triggers.get(action.trigger);
+    if (trigger?.mode !== 'taken') return askGraph(handover, { known, trigger, deliveryKey, settlement }, reception);
+  }
   if (known?.outcome === 'accepted') handover.record = known;
   else handover.record = await openRecord(handover.record, deliveryKey, reception);
-  return ask(handover, deliveryKey, settlement, undefined, reception);
+  return ask(handover, settlement, undefined, reception);
 }
 
+interface GraphFacts {
+  known: MailActivity | undefined;
+  /** Undefined when the workflow was deactivated while the message came. */
+  trigger: Trigger | undefined;
+  deliveryKey: string;
+  settlement: RouteMailInput['settlement'];
+}
+
+/** An n8n workflow decides, inside the session. */
+async function askGraph(
+  handover: Handover,
+  { known, trigger, deliveryKey, settlement }: GraphFacts,
+  reception: Reception,
+): Promise<Answer> {
+  const { records } = reception.dependencies;
+  const isOpen = known?.outcome === 'accepted';
+  // The graph may hold the id and come back with it: the message sent again keeps it.
+  const record = isOpen
+    ? known
+    : await openRecord({ ...handover.record, id: known?.id ?? handover.record.id }, deliveryKey, reception, null);
+  handover.record = record;
+  // Another session was faster, and its end is known by now.
+  if (record.outcome !== 'accepted') return handOver(handover, settlement, reception);
+
+  const judgement = await judgementOf(handover, { known, trigger, deliveryKey, isOpen }, reception);
+  // A graph may give the message to a run of its own: then that answers.
+  const now = (await records.activity.get(record.id)) ?? record;
+  if (now.workflowId !== null) {
+    handover.record = now;
+    return ask(handover, settlement, undefined, reception);
+  }
+  if (!('none' in judgement) && judgement.verdict === 'forward') {
+    const action = { type: 'forward' as const, destinations: judgement.destinations };
+    handover.record = (await records.activity.giveTo(record.id, routeMailId(deliveryKey), action)) ?? record;
+    return ask(handover, settlement, undefined, reception);
+  }
+  return endOf(handover, judgement, trigger, reception);
+}
+
+async function judgementOf(
+  { record, shape }: Handover,
+  { known, trigger, deliveryKey, isOpen }: Omit<GraphFacts, 'settlement'> & { isOpen: boolean },
+  reception: Reception,
+): Promise<Judgement> {
+  const recorded = await reception.dependencies.records.verdicts.get(deliveryKey);
+  if (recorded) return recorded.verdict;
+  if (!trigger) return { none: 'the workflow is no longer active' };
+  const timeoutMs = trigger.timeoutMs ?? 0;
+  const question = { record, shape, trigger, deliveryKey, timeoutMs, resent: known !== undefined };
+  const isYoung = Date.now() < Date.parse(record.receivedAt) + timeoutMs;
+  const elsewhere = isOpen && isYoung && !reception.pending.has(deliveryKey);
+  return elsewhere ? awaitVerdict(question, reception) : askForVerdict(question, reception);
+}
+
+/** The verdict becomes the answer and the end of the record. */
+async function endOf(
+  { record }: Handover,
+  judgement: Exclude<Judgement, { verdict: 'forward' }>,
+  trigger: Trigger | undefined,
+  reception: Reception,
+): Promise<Answer> {
+  const close = (end: End) => closeRecord(record.id, end, reception.dependencies, null);
+  if ('none' in judgement) {
+    const { code, text } = trigger?.troubleReply ?? { code: 451, text: 'Temporary failure, please try again' };
+    const reply = { code, enhanced: enhancedFor(code), text };
+    const end = { outcome: 'failed' as const, errorCode: 'trigger.no_verdict', errorText: judgement.none, reply };
+    if (code >= 500) return { answer: 'refused', reply, from: 'graph', end };
+    await close(end);
+    throw replyError(reply);
+  }
+  if (judgement.verdict !== 'reject') {
+    const outcome = judgement.verdict === 'accept' ? ('delivered' as const) : ('dropped' as const);
+    await close({ outcome, errorCode: null, errorText: null, reply: null });
+    return { answer: 'delivered' };
+  }
+  const { reply } = judgement;
+  const end = { errorCode: 'trigger.rejected', errorText: 'The n8n workflow refused the message', reply };
+  if (isFinal(judgement)) return { answer: 'refused', reply, from: 'graph', end: { ...end, outcome: 'rejected' } };
+  await close({ ...end, outcome: 'failed' });
+  throw replyError(reply);
+}
+
+/** @param workflowId null while nobody knows whether there will be a run */
 async function openRecord(
   record: MailActivity,
   deliveryKey: string,
   { dependencies: { blobs, records, configuration } }: Reception,
+  workflowId: string | null = routeMailId(deliveryKey),
 ): Promise<MailActivity> {
-  const opened = { ...record, deliveryKey, workflowId: routeMailId(deliveryKey) };
+  const opened = { ...record, deliveryKey, workflowId };
   const owner = `activity:${opened.id}`;
   // Before the record, since whoever finds an open record delivers its blob; longer than any run: closing shortens it.
   if (opened.blob) {
@@ -118,7 +213,7 @@ async function openRecord(
         ? await records.activity.byDeliveryKey(deliveryKey)
         : undefined;
     if (!other) throw thrown;
-    if (opened.blob) await records.blobOwners.disown(opened.blob.key, owner);
+    if (opened.blob && other.id !== opened.id) await records.blobOwners.disown(opened.blob.key, owner);
     return other;
   }
   return opened;
@@ -126,45 +221,59 @@ async function openRecord(
 
 async function ask(
   { record, shape }: Handover,
-  deliveryKey: string,
   settlement: RouteMailInput['settlement'],
   refusedBefore: SmtpReply | undefined,
   { client, dependencies, log }: Reception,
 ): Promise<Answer> {
   const { configuration } = dependencies;
   const input = routeMailInput(record, shape, configuration, settlement, refusedBefore);
-  const answer = await askRun(client, taskQueues(configuration.temporal.taskQueue).main, deliveryKey, input);
-  log.info(
-    { message: record.messageId, run: routeMailId(deliveryKey), recipient: record.recipient, answer },
-    'answered by its run',
-  );
+  const run = runOf(record);
+  const answer = await askRun(client, taskQueues(configuration.temporal.taskQueue).main, run, input);
+  log.info({ message: record.messageId, run, recipient: record.recipient, answer }, 'answered by its run');
   return answer.answer === 'refused' ? { ...answer, from: 'run' } : answer;
 }
+
+const runOf = (record: MailActivity): string => record.workflowId ?? routeMailId(deliveryKeyOf(record));
 
 type Refused = Extract<Answer, { answer: 'refused' }>;
 
 /** Another recipient was accepted, so this refusal becomes a bounce; it must be certain before the 250. */
 async function bounce({ record, shape }: Handover, { reply, from }: Refused, reception: Reception): Promise<void> {
   const deliveryKey = deliveryKeyOf(record);
+  const { activity } = reception.dependencies.records;
   if (from === 'run') {
-    const settled = await settleRun(reception.client, deliveryKey, 'bounce');
+    const settled = await settleRun(reception.client, runOf(record), 'bounce');
     if (settled === 'bounce') return;
     throw new Error('an earlier session passed the refusal back; the next try starts the bounce');
   }
-  const known = await reception.dependencies.records.activity.byDeliveryKey(deliveryKey);
+  if (from === 'graph' && record.action) {
+    const given = (await activity.giveTo(record.id, routeMailId(deliveryKey), record.action)) ?? record;
+    await ask({ record: given, shape }, 'accepted', reply, reception);
+    return;
+  }
+  const known = await activity.byDeliveryKey(deliveryKey);
   if (known?.outcome === 'bounced') return;
   const reopened = await openRecord(
     { ...record, closedAt: null, outcome: 'accepted', reply: null, errorCode: null, errorText: null },
     deliveryKey,
     reception,
   );
-  await ask({ record: reopened, shape }, deliveryKey, 'accepted', reply, reception);
+  await ask({ record: reopened, shape }, 'accepted', reply, reception);
 }
 
-/** Best effort: a run that hears nothing ends as refused by itself. */
-async function passBack({ record }: Handover, { from }: Refused, { client, log }: Reception): Promise<void> {
-  if (from === 'record') return;
-  await settleRun(client, deliveryKeyOf(record), 'passed-back').catch((thrown: unknown) =>
+/** Best effort: a run that hears nothing ends as refused by itself, and a record that stays open is settled by the sweep. */
+async function passBack(
+  { record }: Handover,
+  answer: Refused,
+  settlement: RouteMailInput['settlement'],
+  { client, dependencies, log }: Reception,
+): Promise<void> {
+  if (answer.from === 'record' || (answer.from === 'run' && settlement === 'alone')) return;
+  const told: Promise<unknown> =
+    answer.from === 'graph'
+      ? closeRecord(record.id, answer.end, dependencies, null)
+      : settleRun(client, runOf(record), 'passed-back');
+  await told.catch((thrown: unknown) =>
     log.warn(
       { message: record.messageId, error: messageOf(thrown) },
       'the run was not told that its refusal was passed back',
@@ -173,6 +282,8 @@ async function passBack({ record }: Handover, { from }: Refused, { client, log }
 }
 
 function unreachable(thrown: unknown, { log }: Reception) {
+  // The graph's own 4xx, or what it set for the case that there is no verdict.
+  if (thrown instanceof Error && 'responseCode' in thrown) return thrown;
   log.error(
     { error: messageOf(thrown), cause: thrown instanceof Error ? messageOf(thrown.cause) : undefined },
     'a run could not be reached: 451',

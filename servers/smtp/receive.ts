@@ -14,6 +14,7 @@ import { judge } from '../../protocols/mail/policy.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import { deliver, type Handover } from './handover.ts';
 import { Flood, replyError, replyOf } from './reply.ts';
+import type { Pending } from './verdict.ts';
 
 export type ForwardRoute = Extract<RecipientRoute, { kind: 'forward' | 'srs' | 'drop' | 'trigger' }>;
 
@@ -34,6 +35,7 @@ export interface Reception {
   dependencies: OpenDependencies;
   client: Client;
   log: Logger;
+  pending: Pending;
 }
 
 /**

@@ -5,7 +5,6 @@ import type { MailActivity } from '../../stores/records/port.ts';
 import {
   FIRST_ANSWER,
   ROUTE_MAIL,
-  routeMailId,
   SETTLE,
   type FirstAnswer,
   type RouteMailInput,
@@ -32,11 +31,11 @@ const domain = defineSearchAttributeKey('SwitchyardDomain', SearchAttributeType.
 export async function askRun(
   client: Client,
   taskQueue: string,
-  deliveryKey: string,
+  workflowId: string,
   input: RouteMailInput,
 ): Promise<FirstAnswer> {
   const startWorkflowOperation = new WithStartWorkflowOperation(ROUTE_MAIL, {
-    workflowId: routeMailId(deliveryKey),
+    workflowId,
     taskQueue,
     args: [input],
     workflowIdConflictPolicy: 'USE_EXISTING',
@@ -61,8 +60,8 @@ export async function askRun(
  * Tells a run that waits what became of its refusal.
  * @returns what holds: an earlier session may have settled it otherwise
  */
-export async function settleRun(client: Client, deliveryKey: string, settlement: Settlement): Promise<Settlement> {
-  const handle = client.workflow.getHandle(routeMailId(deliveryKey));
+export async function settleRun(client: Client, workflowId: string, settlement: Settlement): Promise<Settlement> {
+  const handle = client.workflow.getHandle(workflowId);
   return client.withDeadline(Date.now() + RUN_GRACE, () =>
     handle.executeUpdate<Settlement, [Settlement]>(SETTLE, { args: [settlement] }),
   );

@@ -42,6 +42,7 @@ export interface HouseOptions {
   /** Merged over the test configuration. */
   mail?: ConfigurationInput['mail'];
   outbound?: ConfigurationInput['outbound'];
+  triggers?: ConfigurationInput['triggers'];
   env?: NodeJS.ProcessEnv;
   /** Called with the folder before anything is started. */
   prepare?(folder: string): void;
@@ -63,6 +64,7 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
     dns: { servers: [dns.address] },
     outbound: { transport: { [MAILBOX_DOMAIN]: at, [PLAIN_DOMAIN]: at, [SIGNED_DOMAIN]: at }, ...options.outbound },
     inbox: { enabled: false },
+    ...(options.triggers ? { triggers: options.triggers } : {}),
     mail: {
       sessionWait: '5s',
       retry: { delays: ['1s'], giveUpAfter: '5d' },

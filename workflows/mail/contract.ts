@@ -1,6 +1,7 @@
 /** The mail domain's contract: workflow names, id builders, updates, queries. The only thing servers and the command line take from here. */
 import type { Authentication, SmtpReply } from '../../stores/records/port.ts';
 import type { BlobRef } from '../../stores/blobs/port.ts';
+import type { Origin } from '../contract.ts';
 
 export const ROUTE_MAIL = 'routeMail';
 
@@ -27,7 +28,12 @@ export interface RouteMailInput {
   protocol: string;
   /** TLS version and cipher it came by, null for plain text; runs of older builds have none. */
   tls?: string | null;
+  /** Addresses, or `trigger:<id>` for an n8n workflow that takes the message. */
   destinations: string[];
+  /** What people call a destination that is no address. */
+  names?: Record<string, string>;
+  /** Who started the run, where that was not the SMTP session. */
+  origin?: Origin;
   /** The local domain that signs and rewrites. */
   domain: string;
   /** Body bytes over 127 (8BITMIME), header bytes over 127 (SMTPUTF8): what the next host must be able to take. */

@@ -79,7 +79,7 @@ async function relay(delivery: Delivery, run: RouteMailInput, taskQueue: string)
     authentication: delivery.kind === 'bounce' ? null : run.authentication,
   };
   const before = delivery.reply ? `, after ${replyLine(delivery)}` : '';
-  const summary = `${delivery.kind === 'bounce' ? 'bounce' : `attempt ${delivery.attempts}`} to ${delivery.destination}${before}`;
+  const summary = `${delivery.kind === 'bounce' ? 'bounce' : `attempt ${delivery.attempts}`} to ${nameOf(delivery, run)}${before}`;
   try {
     return await deliveries(taskQueue)['mail.relay'].executeWithOptions(
       { taskQueue, summary: cut(summary, SUMMARY_BYTES) },
@@ -130,11 +130,15 @@ export async function retryUntilOver(delivery: Delivery, run: RouteMailInput, gi
     }
     delivery.nextAttemptAt = Date.now() + wait;
     await sleep(wait, {
-      summary: cut(`next attempt to ${delivery.destination}, after ${replyLine(delivery)}`, SUMMARY_BYTES),
+      summary: cut(`next attempt to ${nameOf(delivery, run)}, after ${replyLine(delivery)}`, SUMMARY_BYTES),
     });
     await attempt(delivery, run, run.taskQueues.retry);
   }
 }
+
+/** The destination as people call it. */
+export const nameOf = ({ destination }: Delivery, { names }: RouteMailInput): string =>
+  names?.[destination] ?? destination;
 
 /** Temporal's limit on a summary. */
 const SUMMARY_BYTES = 380;

@@ -1,18 +1,19 @@
 /** What the Temporal UI shows of a run: the verdict first, one sentence, a small table. */
 import type { RouteMailInput } from './contract.ts';
-import { replyLine, type Delivery } from './delivery.ts';
+import { fromLine, inline } from '../markdown.ts';
+import { nameOf, replyLine, type Delivery } from './delivery.ts';
 
 /** Markdown for the current details; Temporal keeps 20,000 bytes, a person reads far fewer. */
 export function describeRun(input: RouteMailInput, phase: string, deliveries: readonly Delivery[]): string {
   const { authentication: found } = input;
   const rows = deliveries.map(
     (one) =>
-      `| ${cell(one.kind === 'bounce' ? `bounce to ${one.destination}` : one.destination)} | ${one.state} | ${one.attempts} | ${cell(one.attempts ? replyLine(one) : '')} |`,
+      `| ${inline(one.kind === 'bounce' ? `bounce to ${one.destination}` : nameOf(one, input))} | ${one.state} | ${one.attempts} | ${inline(one.attempts ? replyLine(one) : '')} |`,
   );
   const next = deliveries.map((one) => one.nextAttemptAt).filter((at) => at !== null);
   const waiting = next.length > 0 ? ` Next attempt at ${new Date(Math.min(...next)).toISOString()}.` : '';
   return [
-    `**${phase}.** Mail from ${inline(input.sender || 'the null sender')} for ${inline(input.recipient)}, ${input.message.size.toLocaleString('en')} bytes.${waiting}`,
+    `**${phase}.** Mail from ${inline(input.sender || 'the null sender')} for ${inline(input.recipient)}, ${input.message.size.toLocaleString('en')} bytes${fromLine(input.origin)}.${waiting}`,
     '',
     `SPF ${found.spf.result}, DKIM ${found.dkim.map((one) => one.result).join(' ') || 'none'}, DMARC ${found.dmarc.result}, ARC ${found.arc.result} (i=${found.arc.instance})`,
     '',
@@ -21,12 +22,3 @@ export function describeRun(input: RouteMailInput, phase: string, deliveries: re
     ...rows,
   ].join('\n');
 }
-
-const CELL_CHARACTERS = 200;
-/** Senders and destinations choose these words: nothing of them may become markup. */
-const inline = (text: string): string =>
-  text
-    .slice(0, CELL_CHARACTERS)
-    .replace(/[\\`*_{}[\]()<>#+!|~]/g, '\\$&')
-    .replace(/[\r\n]+/g, ' ');
-const cell = inline;

@@ -14,6 +14,7 @@ import {
   setHandler,
   sleep,
   upsertSearchAttributes,
+  workflowInfo,
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import type { SmtpReply } from '../../stores/records/port.ts';
@@ -82,6 +83,7 @@ export async function routeMail(input: RouteMailInput): Promise<RouteMailResult>
         errorCode,
         errorText: failed ? replyLine(failed).slice(0, 500) : null,
         reply: failed?.reply ?? null,
+        workflowId: workflowInfo().workflowId,
       },
     ]);
     upsertSearchAttributes([{ key: outcomeAttribute, value: outcome }]);
