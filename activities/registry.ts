@@ -9,6 +9,7 @@ import { parse } from './mail/parse.ts';
 import { relay } from './mail/relay.ts';
 import { resolveMx } from './mail/resolve-mx.ts';
 import { rewriteSenderStep } from './mail/rewrite-sender.ts';
+import { send } from './mail/send.ts';
 import { dkimSign, sealArc } from './mail/sign.ts';
 import { verify } from './mail/verify.ts';
 import { PermanentError } from '../protocols/errors.ts';
@@ -22,6 +23,7 @@ export const steps: readonly Step[] = [
   rewriteSenderStep,
   resolveMx,
   composeMessageStep,
+  send,
   deliver,
   bounce,
   relay,

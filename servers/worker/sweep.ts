@@ -6,7 +6,7 @@ import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { OpenDependencies } from '../../activities/open.ts';
 import { guardBlob } from '../../activities/mail/verify.ts';
-import type { MailActivity } from '../../stores/records/port.ts';
+import { LOCAL_SOURCE, type MailActivity } from '../../stores/records/port.ts';
 import { sweepBlobs } from '../../stores/sweep.ts';
 import { messageOf, SwitchyardError } from '../../protocols/errors.ts';
 import { UNLIMITED } from '../../protocols/mail/limits.ts';
@@ -14,6 +14,7 @@ import { needsUtf8 } from '../../protocols/mail/address.ts';
 import { protocolName } from '../../protocols/mail/received.ts';
 import { ROUTE_MAIL } from '../../workflows/mail/contract.ts';
 import { routeMailInput } from '../mail/run-input.ts';
+import { closeAbandoned } from './abandoned.ts';
 
 export interface SweepOptions {
   dependencies: OpenDependencies;
@@ -63,17 +64,18 @@ export async function settleOpen(options: SweepOptions, now: number): Promise<nu
   let settled = 0;
   let page = await records.activity.openBefore(before);
   while (page.length > 0) {
-    for (const record of page) if (await settle(record, options)) settled += 1;
+    for (const record of page) if (await settle(record, options, now)) settled += 1;
     page = await records.activity.openBefore(before, page.at(-1));
   }
   return settled;
 }
 
 /** One record that cannot be settled does not keep the others from it. */
-async function settle(record: MailActivity, options: SweepOptions): Promise<boolean> {
+async function settle(record: MailActivity, options: SweepOptions, now: number): Promise<boolean> {
+  const status = record.workflowId ? await statusOf(record.workflowId, options.client) : null;
+  if (record.sourceAddress === LOCAL_SOURCE) return closeAbandoned(record, status, options.dependencies, now);
   // Of a run alone can it be said that it is gone.
-  if (!record.workflowId) return false;
-  const status = await statusOf(record.workflowId, options.client);
+  if (status === null) return false;
   if (status === 'RUNNING') return false;
   try {
     await restart(record, status, options);
