@@ -56,6 +56,26 @@ export default tseslint.config(
     rules: only('workflows/(?!(.*/)?contract\\.ts$)', 'the command line takes only contract.ts from workflows'),
   },
   {
+    files: ['nodes/**', 'credentials/**'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: '^(?!n8n-workflow$|node:crypto$|\\.\\.?/)',
+              message: "nodes import n8n-workflow, node:crypto and each other: n8n's rules for verified nodes",
+            },
+            {
+              group: upper('protocols', 'stores', 'activities', 'workflows', 'servers', 'cli'),
+              message: 'nodes know Switchyard by its HTTP contract only',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
     files: ['workflows/**'],
     rules: {
       'no-restricted-imports': 'off',

@@ -1,5 +1,5 @@
-/** The one credential of the pack: where Switchyard is, and a token that it made. */
-import type { IAuthenticateGeneric, ICredentialTestRequest, ICredentialType, INodeProperties } from 'n8n-workflow';
+/** The one credential of the pack: where Switchyard is, and a token that it made. A node tests it; see nodes/shared/access.ts. */
+import type { IAuthenticate, ICredentialType, INodeProperties } from 'n8n-workflow';
 
 export class SwitchyardApi implements ICredentialType {
   name = 'switchyardApi';
@@ -31,12 +31,10 @@ export class SwitchyardApi implements ICredentialType {
     },
   ];
 
-  authenticate: IAuthenticateGeneric = {
-    type: 'generic',
-    properties: { headers: { Authorization: '=Bearer {{$credentials.token}}' } },
-  };
-
-  test: ICredentialTestRequest = {
-    request: { baseURL: '={{$credentials.baseUrl.replace(/\\/+$/, "")}}', url: '/v1/whoami' },
-  };
+  /** A function, since an expression is evaluated only while a workflow runs, and triggers call at all times. */
+  authenticate: IAuthenticate = async (credentials, request) => ({
+    ...request,
+    baseURL: String(credentials.baseUrl).trim().replace(/\/+$/, ''),
+    headers: { ...request.headers, Authorization: `Bearer ${String(credentials.token).trim()}` },
+  });
 }
