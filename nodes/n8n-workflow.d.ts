@@ -4,8 +4,6 @@
  * test/nodes/types.test.ts compiles the nodes against the real types.
  */
 declare module 'n8n-workflow' {
-  import type { Readable } from 'node:stream';
-
   // Values
 
   export type GenericValue = string | object | number | boolean | undefined | null;
@@ -252,8 +250,8 @@ declare module 'n8n-workflow' {
     ): Promise<unknown>;
   }
   interface BinaryHelpers {
-    prepareBinaryData(data: Buffer | Readable, fileName?: string, mimeType?: string): Promise<IBinaryData>;
-    getBinaryStream(id: string): Promise<Readable>;
+    prepareBinaryData(data: Buffer | NodeJS.ReadableStream, fileName?: string, mimeType?: string): Promise<IBinaryData>;
+    getBinaryStream(id: string): Promise<NodeJS.ReadableStream>;
   }
   interface Common {
     logger: { warn(message: string): void };
