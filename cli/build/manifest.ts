@@ -14,7 +14,7 @@ interface RootManifest {
   version: string;
   description: string;
   license: string;
-  author: string;
+  author: string | { name: string; email: string };
   devDependencies: Record<string, string>;
 }
 

@@ -39,7 +39,7 @@ const choice: INodeProperties[] = [
       {
         name: 'DKIM-Sign',
         value: 'dkimSign',
-        action: 'DKIM sign a message',
+        action: 'Sign a message with DKIM',
         description: 'Sign it with the key of a domain of yours',
       },
       {

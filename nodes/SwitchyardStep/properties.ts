@@ -14,7 +14,8 @@ export const properties: INodeProperties[] = [
     default: '',
     required: true,
     noDataExpression: true,
-    description: 'What to do. Choose from the list.',
+    description:
+      'Choose from the list, or specify an ID using an <a href="https://docs.n8n.io/code/expressions/">expression</a>',
   },
   {
     displayName: 'Fields',

@@ -2,9 +2,6 @@ import type { INodeProperties } from 'n8n-workflow';
 
 const show = (...operation: string[]) => ({ show: { operation } });
 
-const WORKFLOW_DESCRIPTION =
-  'Choose from the list, or specify an ID using an <a href="https://docs.n8n.io/code/expressions/">expression</a>';
-
 const choice: INodeProperties[] = [
   {
     displayName: 'Resource',
@@ -71,7 +68,8 @@ const start: INodeProperties[] = [
     default: 'routeMail',
     required: true,
     displayOptions: show('start'),
-    description: WORKFLOW_DESCRIPTION,
+    description:
+      'Choose from the list, or specify an ID using an <a href="https://docs.n8n.io/code/expressions/">expression</a>',
   },
   {
     displayName: 'Activity ID',
@@ -205,7 +203,8 @@ const list: INodeProperties[] = [
         type: 'options',
         typeOptions: { loadOptionsMethod: 'getWorkflows' },
         default: '',
-        description: WORKFLOW_DESCRIPTION,
+        description:
+          'Choose from the list, or specify an ID using an <a href="https://docs.n8n.io/code/expressions/">expression</a>',
       },
     ],
   },
