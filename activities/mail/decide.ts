@@ -109,11 +109,15 @@ export const decide = defineStep({
   name: 'mail.decide',
   summary: 'What the rules say about a recipient, and what the policy says about a verified message.',
   input: z.object({
-    recipient: z.string().max(320),
-    /** What mail.verify found; without it only the rules are asked. */
+    recipient: z.string().max(320).describe('Address of the recipient.'),
     verified: z
-      .object({ authentication: Authentication, temporary: z.boolean(), authorProblem: z.string().nullable() })
-      .optional(),
+      .object({
+        authentication: Authentication,
+        temporary: z.boolean().describe('Whether a DNS error hides a result that might have passed.'),
+        authorProblem: z.string().nullable().describe('Why DMARC cannot be evaluated, if it cannot.'),
+      })
+      .optional()
+      .describe('What mail.verify found; without it only the rules are asked.'),
   }),
   output: z.object({ route: RecipientRoute, verdict: Verdict.nullable() }),
   needs: ['configuration', 'records', 'keys'],
