@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { PermanentError, messageOf } from '../../protocols/errors.ts';
 import { parseAddress } from '../../protocols/mail/address.ts';
 import { runUrl } from '../../servers/temporal.ts';
-import { resolveAddresses, type Endpoint } from '../../stores/configuration/addresses.ts';
+import { localUrl, resolveAddresses, type Endpoint } from '../../stores/configuration/addresses.ts';
 import { loadConfiguration } from '../../stores/configuration/load.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 import { openRecords } from '../../stores/records/open.ts';
@@ -66,7 +66,7 @@ export async function run(args: string[]): Promise<number> {
     process.stdout.write(`${JSON.stringify({ accepted, reply: told.reply, to, activity: record?.id ?? null, run })}\n`);
     return accepted ? 0 : 1;
   }
-  const api = configuration.http.publicUrl ?? url(addresses.http);
+  const api = configuration.http.publicUrl ?? localUrl(addresses.http);
   const places: [string, string | null][] = [
     ['the server said', told.reply],
     ['arrived', accepted && addresses.inbox && goesToInbox(configuration, to) ? `${api}/inbox` : null],
@@ -106,8 +106,4 @@ async function send(server: Endpoint, submission: Parameters<typeof submit>[1]):
       cause: error,
     });
   }
-}
-
-function url({ host, port }: Endpoint): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

@@ -1,7 +1,7 @@
 /** The one short table that `up` ends with: what runs, where, and how to try it now. */
 import { existsSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import type { Endpoint } from '../../stores/configuration/addresses.ts';
+import { localUrl, type Endpoint } from '../../stores/configuration/addresses.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 import { elapsedText } from '../progress.mjs';
 import type { Installation } from './installation.ts';
@@ -18,7 +18,7 @@ const DOMAINS_SHOWN = 2;
  */
 export function runningTable(installation: Installation, tookMs: number, bold: (text: string) => string): string {
   const { addresses, configuration, temporalVersion } = installation;
-  const api = configuration.http.publicUrl ?? url(addresses.http);
+  const api = configuration.http.publicUrl ?? localUrl(addresses.http);
   const token = relative(process.cwd(), join(configuration.state, TOKEN_FILE));
   const rows: [string, string, string][] = [
     [
@@ -86,8 +86,4 @@ function tryIt(configuration: Configuration, smtp: Endpoint, bold: (text: string
 
 function isCheckout(): boolean {
   return existsSync(join(dirname(dirname(import.meta.dirname)), 'package-lock.json'));
-}
-
-function url({ host, port }: Endpoint): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
