@@ -18,9 +18,27 @@ const MAX_FILENAME = 200;
 const MAX_HEADERS = 30;
 const MAX_HEADER_VALUE = 2_000;
 
+/** A pattern for a name in any case, which also holds in a JSON schema, whose patterns have no flags. */
+const anyCase = (name: string): string =>
+  name.replace(/[a-z]/gi, (letter) => `[${letter.toUpperCase()}${letter.toLowerCase()}]`);
+
 /** Fields that a caller may add: none that the message's structure, its trace or its authentication depend on. */
-const FREE_HEADER =
-  /^(?:X-[A-Za-z0-9-]{1,98}|List-[A-Za-z-]{1,95}|In-Reply-To|References|Auto-Submitted|Feedback-ID|Importance|Precedence|Keywords|Comments|Organization)$/i;
+const FREE_HEADERS = [
+  'In-Reply-To',
+  'References',
+  'Auto-Submitted',
+  'Feedback-ID',
+  'Importance',
+  'Precedence',
+  'Keywords',
+  'Comments',
+  'Organization',
+];
+const FREE_HEADER = new RegExp(
+  `^(?:[Xx]-[A-Za-z0-9-]{1,98}|${anyCase('List')}-[A-Za-z-]{1,95}|${FREE_HEADERS.map(anyCase).join('|')})$`,
+);
+/** A part that consists of parts is not a file. */
+const MEDIA_TYPE = new RegExp(String.raw`^(?!${anyCase('multipart')}/)[\w!#$&^.+-]+/[\w!#$&^.+-]+$`);
 
 /** Text that stays on one line: nothing in it can begin a header field of its own. */
 const line = (max: number) =>
@@ -49,7 +67,7 @@ const AttachmentInput = z.strictObject({
   contentType: z
     .string()
     .max(127)
-    .regex(/^(?!multipart\/)[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/i, 'write a media type, such as application/pdf')
+    .regex(MEDIA_TYPE, 'write a media type, such as application/pdf')
     .optional()
     .describe('Media type, such as application/pdf; without it the name of the file tells.'),
   cid: z

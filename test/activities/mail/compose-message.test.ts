@@ -7,6 +7,7 @@ import { buffer } from 'node:stream/consumers';
 import { pino } from 'pino';
 import PostalMime, { decodeWords } from 'postal-mime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { composeMessageStep } from '../../../activities/mail/compose-message.ts';
 import { MAX_ATTACHMENTS, MAX_RECIPIENTS } from '../../../activities/mail/new-message.ts';
 import type { Dependencies } from '../../../activities/dependencies.ts';
@@ -230,6 +231,28 @@ describe('what a caller could smuggle into a message', () => {
         .toSorted(),
     );
   });
+
+  it.each(['multipart/mixed', 'MultiPart/Mixed', 'pdf', 'text/plain; charset=x'])(
+    'is no media type: %s',
+    async (contentType) => {
+      await expect(compose({ attachments: [{ ...attachment, contentType }] })).rejects.toMatchObject({
+        details: { field: 'attachments.0.contentType' },
+      });
+    },
+  );
+
+  it.each(['x-ticket', 'LIST-Unsubscribe', 'in-reply-to'])(
+    'may have %s in any case, as its JSON schema says too',
+    async (name) => {
+      expect(
+        names(await bytesOf((await compose({ headers: { [name]: '<a@b>' } })).message)).map((one) => one.toLowerCase()),
+      ).toContain(name.toLowerCase());
+      const { properties } = z.toJSONSchema(composeMessageStep.input) as unknown as {
+        properties: { headers: { propertyNames: { pattern: string } } };
+      };
+      expect(name).toMatch(new RegExp(properties.headers.propertyNames.pattern));
+    },
+  );
 
   it('reads neither files nor addresses of the network', async () => {
     const input = { html: { path: '/etc/passwd' }, text: { href: 'http://127.0.0.1/' } };
