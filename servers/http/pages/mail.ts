@@ -6,7 +6,7 @@ import { activityPage, Outcomes } from '../activity.ts';
 import type { HttpContext } from '../context.ts';
 import { OUTCOMES, TimeOrAge } from '../schemas.ts';
 import { empty, head, page, panel, type Html } from './layout.ts';
-import { moment, OUTCOME_WORDS, outcomeTag, plural, reason, senderName, verdictTags } from './words.ts';
+import { isSent, moment, OUTCOME_WORDS, outcomeTag, plural, reason, senderName, verdictTags } from './words.ts';
 
 const PAGE = 50;
 const PERIODS = [
@@ -134,8 +134,9 @@ export function activityTable(items: MailActivity[]): Html {
   </table>`;
 }
 
-function verified({ authentication }: MailActivity): Html {
-  return authentication ? verdictTags(authentication) : html`<span class="quiet">not verified</span>`;
+function verified(one: MailActivity): Html {
+  if (one.authentication) return verdictTags(one.authentication);
+  return html`<span class="quiet">${isSent(one) ? 'sent from here' : 'not verified'}</span>`;
 }
 
 /** What the other side said, where the outcome is bad. */

@@ -7,7 +7,7 @@ import type { HttpContext } from '../context.ts';
 import { actionWords } from '../rules.ts';
 import { empty, head, page, panel, type Html } from './layout.ts';
 import { verdictsTable } from './verdicts.ts';
-import { bytes, moment, OUTCOME_WORDS, outcomeTag, plural, reason, senderName, tag, type Tone } from './words.ts';
+import { bytes, isSent, meaningOf, moment, outcomeTag, plural, reason, senderName, tag, type Tone } from './words.ts';
 
 export async function messagePage(context: HttpContext, id: string): Promise<Html> {
   const { records } = context.dependencies;
@@ -22,9 +22,8 @@ export async function messagePage(context: HttpContext, id: string): Promise<Htm
   const run = record.workflowId
     ? runUrl(context.addresses, context.configuration.temporal.namespace, record.workflowId)
     : null;
-  const { meaning } = OUTCOME_WORDS[record.outcome];
   const aside = run ? html`<a class="button" href="${run}">Open the run in Temporal</a>` : '';
-  const body = html`${head(record.subject || '(no subject)', html`${outcomeTag(record.outcome)} ${meaning} Received ${moment(record.receivedAt, 'full')}.`, aside)}
+  const body = html`${head(record.subject || '(no subject)', html`${outcomeTag(record.outcome)} ${meaningOf(record)} ${isSent(record) ? 'Sent' : 'Received'} ${moment(record.receivedAt, 'full')}.`, aside)}
   ${
     record.errorCode || record.reply
       ? panel(
@@ -37,16 +36,16 @@ export async function messagePage(context: HttpContext, id: string): Promise<Htm
       : ''
   }
   ${panel('Deliveries', deliveries.length > 0 ? deliveriesTable(deliveries) : noDelivery(record), deliveries.length > 0 ? `${plural(record.attempts, 'attempt')}${record.resent ? ', sent again after an unknown outcome' : ''}` : '')}
-  ${panel('Verified', record.authentication ? verdictsTable(record.authentication) : html`<div class="body empty"><p>It was refused before its content was verified.</p></div>`)}
+  ${panel(isSent(record) ? 'Signed' : 'Verified', record.authentication ? verdictsTable(record.authentication) : notVerified(record))}
   ${panel('Envelope', html`<div class="body">${envelope(record)}</div>`)}`;
   return page({ title: record.subject || 'Message', body, current: 'mail', runs: context.addresses.temporalUi });
 }
 
 function noDelivery(record: MailActivity): Html {
-  if (record.outcome === 'accepted')
+  if (record.outcome === 'accepted' && (record.workflowId || !isSent(record)))
     return empty('The first attempt appears here as soon as the run has begun it.', 'switchyard worker');
   return html`<div class="body empty">
-    <p>Nothing was to be delivered: ${OUTCOME_WORDS[record.outcome].meaning.toLowerCase()}</p>
+    <p>Nothing was delivered. ${meaningOf(record)}</p>
   </div>`;
 }
 
@@ -88,14 +87,29 @@ function deliveriesTable(deliveries: Delivery[]): Html {
   </table>`;
 }
 
+function notVerified(record: MailActivity): Html {
+  const words = isSent(record)
+    ? html`It was written here, so there was nothing to verify. It leaves with the DKIM signature of
+      ${record.sender.slice(record.sender.lastIndexOf('@') + 1)}.`
+    : 'It was refused before its content was verified.';
+  return html`<div class="body empty"><p>${words}</p></div>`;
+}
+
+function origin(record: MailActivity): [string, string | Html][] {
+  if (isSent(record)) return [['Came from', html`here, the step <code>mail.send</code>`]];
+  return [
+    ['Came from', html`<span class="mono">${record.sourceAddress}</span>, HELO ${record.helo}`],
+    ['TLS', record.tls ?? 'none, plain text'],
+  ];
+}
+
 function envelope(record: MailActivity): Html {
   const facts: [string, string | Html][] = [
     ['Sender', html`<a href="/mail?sender=${encodeURIComponent(record.sender)}">${senderName(record.sender)}</a>`],
     ['Recipient', html`<a href="/mail?recipient=${encodeURIComponent(record.recipient)}">${record.recipient}</a>`],
     ['From', record.headerFrom ?? 'no From field read'],
     ['Message-ID', html`<span class="mono">${record.headerMessageId ?? 'none'}</span>`],
-    ['Came from', html`<span class="mono">${record.sourceAddress}</span>, HELO ${record.helo}`],
-    ['TLS', record.tls ?? 'none, plain text'],
+    ...origin(record),
     ['What was to happen', record.action === null ? 'nothing, no rule was reached' : actionWords(record.action)],
     [
       'Stored',

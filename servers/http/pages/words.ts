@@ -1,6 +1,6 @@
 /** Numbers, times and states as people read them. */
 import { html } from 'hono/html';
-import type { Authentication, MailActivity, Outcome } from '../../../stores/records/port.ts';
+import { LOCAL_SOURCE, type Authentication, type MailActivity, type Outcome } from '../../../stores/records/port.ts';
 import type { Html } from './layout.ts';
 
 /** Colour of a state; a word always stands beside it. */
@@ -75,6 +75,21 @@ export const OUTCOME_WORDS: Record<Outcome, OutcomeWords> = {
   bounced: { tone: 'fail', word: 'bounced', meaning: 'It could not be delivered; the sender got a bounce.' },
   failed: { tone: 'fail', word: 'failed', meaning: 'It could not be delivered and no bounce was owed or possible.' },
 };
+
+/** Whether the message was written here, by `mail.send`. */
+export const isSent = ({ sourceAddress }: Pick<MailActivity, 'sourceAddress'>): boolean =>
+  sourceAddress === LOCAL_SOURCE;
+
+/** What the outcome means for this message: one that was sent from here has nobody in a session to answer. */
+export function meaningOf(record: MailActivity): string {
+  if (!isSent(record)) return OUTCOME_WORDS[record.outcome].meaning;
+  if (record.outcome === 'accepted')
+    return record.workflowId
+      ? 'Its run is still sending it.'
+      : 'Not delivered yet: whoever sent it has to try again with the same key.';
+  if (record.outcome === 'refused') return 'The destination refused it.';
+  return record.outcome === 'failed' ? 'It could not be delivered in time.' : OUTCOME_WORDS[record.outcome].meaning;
+}
 
 export function tag(tone: Tone, word: string): Html {
   return html`<span class="tag ${tone}">${word}</span>`;
