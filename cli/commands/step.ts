@@ -14,6 +14,7 @@ import { resolveAddresses } from '../../stores/configuration/addresses.ts';
 import { loadConfiguration } from '../../stores/configuration/load.ts';
 import type { Records } from '../../stores/records/port.ts';
 import { formatTable } from '../table.ts';
+import { applyDeclarations } from '../up/prepare.ts';
 import { UsageError } from '../usage.ts';
 
 export const summary = 'Run one step here: JSON in, JSON out';
@@ -62,6 +63,8 @@ export async function run(args: string[]): Promise<number> {
   const configuration = await loadConfiguration({ file: values.config });
   const log = createLog('step', values.verbose ? 'debug' : 'warn');
   const dependencies = await openDependencies(configuration, resolveAddresses(configuration));
+  // In a folder where nothing was ever started, the step meets what the first start would have made.
+  if ((await dependencies.keys.list()).length === 0) await applyDeclarations(configuration, dependencies.records);
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort());
   try {

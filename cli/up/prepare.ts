@@ -21,14 +21,18 @@ export async function prepareState(configuration: Configuration, addresses: Addr
   try {
     await Promise.all([
       ensureSearchAttributes(client),
-      applyDeclaredRules(configuration, records),
-      makeMissingKeys(configuration, records),
+      applyDeclarations(configuration, records),
       makeFirstToken(configuration, records),
     ]);
   } finally {
     await records.close();
     await client.connection.close();
   }
+}
+
+/** The rules that the configuration declares, and a key for each of its domains. */
+export async function applyDeclarations(configuration: Configuration, records: Records): Promise<void> {
+  await Promise.all([applyDeclaredRules(configuration, records), makeMissingKeys(configuration, records)]);
 }
 
 async function applyDeclaredRules(configuration: Configuration, records: Records): Promise<void> {

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { steps } from '../../activities/registry.ts';
+import { startPeer } from '../support/smtp-peer.ts';
 import { commandFolder, type Folder } from './command-folder.ts';
 
 let folder: Folder;
@@ -44,6 +45,35 @@ describe('switchyard step', () => {
     );
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ route: { kind: 'unknown', code: 'mail.relay_denied' } });
+  });
+
+  test('sends a mail without a server: composed, signed, recorded, once a key', async () => {
+    const peer = await startPeer();
+    try {
+      const own = await commandFolder(
+        [
+          'hostname: mx.test',
+          'mail:',
+          '  send: { to: ["*@there.test"] }',
+          '  domains: { b.example: { rules: [{ address: bob, drop: true }] } }',
+          `outbound: { transport: { there.test: "127.0.0.1:${peer.port}" } }`,
+        ].join('\n'),
+      );
+      const input = { from: 'bob@b.example', to: ['ann@there.test', 'bob@b.example'], subject: 'Hi', text: 'Hello' };
+      await writeFile(join(own.path, 'mail.json'), JSON.stringify(input));
+      const send = () => own.run(['step', 'mail.send', '--file', 'mail.json', '--key', 'one']);
+      const first = await send();
+      expect(first).toMatchObject({ status: 0, stderr: '' });
+      expect(JSON.parse(first.stdout)).toMatchObject({ recipients: [{ status: 'delivered' }, { status: 'dropped' }] });
+      expect(await send()).toEqual(first);
+      expect(peer.messages).toHaveLength(1);
+      expect(peer.messages[0]).toMatch(/^DKIM-Signature: .*d=b\.example;/);
+      const activity = await own.run(['activity']);
+      expect(activity.stdout).toMatch(/delivered +bob@b\.example +ann@there\.test +- +Hi/);
+      await own.remove();
+    } finally {
+      await peer.close();
+    }
   });
 
   test('an input that is not valid is status 1, names the field and says what to do', async () => {
