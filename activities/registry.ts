@@ -12,6 +12,7 @@ import { rewriteSenderStep } from './mail/rewrite-sender.ts';
 import { send } from './mail/send.ts';
 import { dkimSign, sealArc } from './mail/sign.ts';
 import { verify } from './mail/verify.ts';
+import { notify } from './triggers/notify.ts';
 import { PermanentError } from '../protocols/errors.ts';
 
 export const steps: readonly Step[] = [
@@ -28,6 +29,7 @@ export const steps: readonly Step[] = [
   bounce,
   relay,
   closeActivity,
+  notify,
 ];
 
 /** The steps with every face. */

@@ -17,8 +17,8 @@ export interface Command {
 
 /** The commands in the order in which a newcomer needs them. */
 const GROUPS: { title: string; commands: string[] }[] = [
-  { title: 'Start', commands: ['up', 'demo', 'init', 'doctor'] },
-  { title: 'Mail', commands: ['send-test', 'rules', 'activity', 'keys'] },
+  { title: 'Start', commands: ['up', 'demo', 'init', 'doctor', 'editor'] },
+  { title: 'Mail', commands: ['send-test', 'rules', 'triggers', 'activity', 'keys'] },
   { title: 'Steps and access', commands: ['step', 'tokens'] },
   { title: 'One process at a time', commands: ['smtp', 'http', 'worker', 'inbox'] },
   { title: 'In a checkout', commands: ['test', 'build', 'lint'] },

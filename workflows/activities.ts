@@ -4,12 +4,14 @@ import type { StepActivity } from '../activities/step.ts';
 import type { relay } from '../activities/mail/relay.ts';
 import type { bounce } from '../activities/mail/bounce.ts';
 import type { closeActivity } from '../activities/mail/close-activity.ts';
+import type { notify } from '../activities/triggers/notify.ts';
 
 /** The steps that workflows call by name, typed by their definitions. */
 export interface HouseActivities {
   'mail.relay': StepActivity<typeof relay>;
   'mail.bounce': StepActivity<typeof bounce>;
   'mail.closeActivity': StepActivity<typeof closeActivity>;
+  'trigger.notify': StepActivity<typeof notify>;
 }
 
 /** A step that stands still this long without a heartbeat has lost its worker. The worker beats every few seconds. */
@@ -49,3 +51,11 @@ export const bookkeeping = proxyActivities<Pick<HouseActivities, 'mail.bounce' |
 /** Deliveries on a task queue of their own. */
 export const deliveries = (taskQueue: string) =>
   proxyActivities<Pick<HouseActivities, 'mail.relay'>>({ ...CLASS_OPTIONS.delivery, taskQueue });
+
+/** Messages to those who registered: an n8n that was away for an hour hears within a minute of its return. */
+export const notifications = (giveUpAfter: number) =>
+  proxyActivities<Pick<HouseActivities, 'trigger.notify'>>({
+    startToCloseTimeout: '1 minute',
+    scheduleToCloseTimeout: giveUpAfter,
+    retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
+  });

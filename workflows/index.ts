@@ -1,3 +1,4 @@
 /** Every workflow of the house: the entry of the bundle. */
 export { routeMail } from './mail/route-mail.ts';
 export { runStep } from './run-step.ts';
+export { notifyTrigger } from './triggers/notify-trigger.ts';

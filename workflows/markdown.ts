@@ -10,11 +10,12 @@ export const inline = (text: string): string =>
     .replace(/[\\`*_{}[\]()<>#+!|~]/g, '\\$&')
     .replace(/[\r\n]+/g, ' ');
 
-/** `, from [Sales](http://...)`, or nothing where nobody is known. The URL is one of http or https, checked where it came in. */
-export function fromLine(origin: Origin | undefined): string {
-  if (!origin) return '';
-  const url = origin.url
-    .replace(/[()<>\s\\|]/g, encodeURIComponent)
-    .replace(/[()]/g, (one) => (one === '(' ? '%28' : '%29'));
-  return `, from [${inline(origin.name)}](${url})`;
+/** A link. The URL is one of http or https, checked where it came in; nothing of it may end the link. */
+export function link(text: string, url: string): string {
+  const target = url.replace(/[\s()<>\\|]/g, (one) => `%${one.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return `[${inline(text)}](${target})`;
 }
+
+/** `, from [Sales](http://...)`, or nothing where nobody is known. */
+export const fromLine = (origin: Origin | undefined): string =>
+  origin ? `, from ${link(origin.name, origin.url)}` : '';

@@ -43,6 +43,7 @@ const STATUS: Record<string, number> = {
   'trigger.missing': 404,
   'inbox.missing': 404,
   'page.missing': 404,
+  'activity.closed': 409,
   'rule.declared': 409,
   'trigger.address_taken': 409,
   'mail.key_reused': 409,

@@ -154,12 +154,16 @@ export interface RunFilter {
   page?: string;
 }
 
+/** A status as the list filter names it: `TIMED_OUT` is `TimedOut`, and `CANCELLED` has one l there. */
+export function filterStatus(status: string): string {
+  if (status.toUpperCase() === 'CANCELLED') return 'Canceled';
+  return status.toLowerCase().replace(/(?:^|_)(\w)/g, (_, letter: string) => letter.toUpperCase());
+}
+
 /** The visibility query of a filter (Temporal's SQL-like list filter). Only our workflows, only our attributes. */
 export function visibilityQuery(filter: Omit<RunFilter, 'limit' | 'page'>): string {
-  const status =
-    filter.status && filter.status.toLowerCase().replace(/(?:^|_)(\w)/g, (_, letter: string) => letter.toUpperCase());
   const conditions: [string, string | undefined][] = [
-    ['ExecutionStatus', status],
+    ['ExecutionStatus', filter.status && filterStatus(filter.status)],
     ['SwitchyardSender', filter.sender],
     ['SwitchyardRecipient', filter.recipient],
     ['SwitchyardDomain', filter.domain],
@@ -237,6 +241,7 @@ function show(
   const attributes = Object.entries(run.attributes).filter(([name]) =>
     SEARCH_ATTRIBUTES.some((known) => known === name),
   );
+  const url = runUrl(context.addresses, context.configuration.temporal.namespace, run.id);
   return {
     id: run.id,
     runId: run.runId,
@@ -247,7 +252,8 @@ function show(
     attributes: Object.fromEntries(
       attributes.map(([name, value]) => [name, String(Array.isArray(value) ? value[0] : value)]),
     ),
-    url: runUrl(context.addresses, context.configuration.temporal.namespace, run.id),
+    url,
+    runUrl: url,
   };
 }
 

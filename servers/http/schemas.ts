@@ -116,8 +116,16 @@ export const Run = z.object({
   attributes: z.record(z.string(), z.string()),
   /** Page of the run in the Temporal UI, null where nobody knows it. */
   url: z.string().nullable(),
+  /** The same, under the name that n8n's nodes put into their output. */
+  runUrl: z.string().nullable(),
 });
 export type Run = z.infer<typeof Run>;
+
+/** A page or a webhook, without a password in it. */
+export const HttpUrl = z
+  .url({ protocol: /^https?$/, error: 'write an http or https URL' })
+  .max(2_000)
+  .refine((text) => !URL.parse(text)?.username, 'write the URL without a user name');
 
 /** `2h`, `30m`, `7d` before now, or an ISO time; as an ISO time. */
 export const TimeOrAge = z

@@ -136,6 +136,7 @@ async function askGraph(
   // A graph may give the message to a run of its own: then that answers.
   const now = (await records.activity.get(record.id)) ?? record;
   if (now.workflowId !== null) {
+    if (now.outcome !== 'accepted') return { answer: now.outcome === 'delivered' ? 'delivered' : 'queued' };
     handover.record = now;
     return ask(handover, settlement, undefined, reception);
   }

@@ -1,6 +1,5 @@
 /** The session's side of `routeMail`: start or meet the run of a recipient, take its answer, settle what was refused. */
 import { WithStartWorkflowOperation, type Client } from '@temporalio/client';
-import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import type { MailActivity } from '../../stores/records/port.ts';
 import {
   FIRST_ANSWER,
@@ -10,6 +9,7 @@ import {
   type RouteMailInput,
   type Settlement,
 } from '../../workflows/mail/contract.ts';
+import { labelsOf } from '../mail/labels.ts';
 
 /** What a run needs beside the record: the run's input without what the record says. */
 export type Dispatch = (
@@ -19,10 +19,6 @@ export type Dispatch = (
 
 /** The run ends its part of the session by its own timer; a session that waits this much longer has lost it. */
 const RUN_GRACE = 10_000;
-
-const sender = defineSearchAttributeKey('SwitchyardSender', SearchAttributeType.KEYWORD);
-const recipient = defineSearchAttributeKey('SwitchyardRecipient', SearchAttributeType.KEYWORD);
-const domain = defineSearchAttributeKey('SwitchyardDomain', SearchAttributeType.KEYWORD);
 
 /**
  * Starts the run, or meets the running one of the same message, and waits for its answer.
@@ -40,12 +36,7 @@ export async function askRun(
     args: [input],
     workflowIdConflictPolicy: 'USE_EXISTING',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    staticSummary: summaryOf(input),
-    typedSearchAttributes: [
-      { key: sender, value: input.sender || '<>' },
-      { key: recipient, value: input.recipient },
-      { key: domain, value: input.domain },
-    ],
+    ...labelsOf(input),
   });
   // Left alone, a failed start would surface as an unhandled rejection beside the one that is thrown.
   startWorkflowOperation.workflowHandle().catch(() => undefined);
@@ -65,12 +56,4 @@ export async function settleRun(client: Client, workflowId: string, settlement: 
   return client.withDeadline(Date.now() + RUN_GRACE, () =>
     handle.executeUpdate<Settlement, [Settlement]>(SETTLE, { args: [settlement] }),
   );
-}
-
-/** Temporal's limit on a summary is 400 bytes. */
-const SUMMARY_CHARACTERS = 130;
-
-function summaryOf(input: RouteMailInput): string {
-  const subject = input.subject ? `: ${input.subject}` : '';
-  return `${input.sender || '<>'} -> ${input.recipient}${subject}`.slice(0, SUMMARY_CHARACTERS);
 }

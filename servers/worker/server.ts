@@ -18,6 +18,7 @@ import { createActivities } from './activities.ts';
 import { workflowBundle } from './bundle.ts';
 import { refuseForeignStore, workerIdentity } from './identity.ts';
 import { startSweep } from './sweep.ts';
+import { startTriggers } from './triggers.ts';
 
 /** Activities may finish this long after a stop was asked for; what does not is tried again elsewhere. */
 const SHUTDOWN_GRACE = '20 seconds';
@@ -74,13 +75,15 @@ export async function startWorker({ configuration, addresses, log }: ServerOptio
     process.exit(1);
   });
   const sweep = startSweep({ dependencies, client, log, taskQueue: queues.main });
+  const { namespace } = configuration.temporal;
+  const triggers = startTriggers({ dependencies, client, log, taskQueue: queues.main, addresses, namespace });
   log.info({ queues, temporal: addresses.temporal }, 'worker is polling');
 
   return {
     async close() {
       sweep.stop();
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-      await running;
+      await Promise.all([running, triggers.stop()]);
       await dependencies.close();
       await connection.close();
       await (client as Client).connection.close();

@@ -5,6 +5,7 @@
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { OpenDependencies } from '../../activities/open.ts';
+import { closeRecord } from '../../activities/mail/close-activity.ts';
 import { guardBlob } from '../../activities/mail/verify.ts';
 import { LOCAL_SOURCE, type MailActivity } from '../../stores/records/port.ts';
 import { sweepBlobs } from '../../stores/sweep.ts';
@@ -13,6 +14,7 @@ import { UNLIMITED } from '../../protocols/mail/limits.ts';
 import { needsUtf8 } from '../../protocols/mail/address.ts';
 import { protocolName } from '../../protocols/mail/received.ts';
 import { ROUTE_MAIL } from '../../workflows/mail/contract.ts';
+import { labelsOf } from '../mail/labels.ts';
 import { routeMailInput } from '../mail/run-input.ts';
 import { closeAbandoned } from './abandoned.ts';
 
@@ -74,8 +76,7 @@ export async function settleOpen(options: SweepOptions, now: number): Promise<nu
 async function settle(record: MailActivity, options: SweepOptions, now: number): Promise<boolean> {
   const status = record.workflowId ? await statusOf(record.workflowId, options.client) : null;
   if (record.sourceAddress === LOCAL_SOURCE) return closeAbandoned(record, status, options.dependencies, now);
-  // Of a run alone can it be said that it is gone.
-  if (status === null) return false;
+  if (status === null) return record.action?.type === 'trigger' && closeUnjudged(record, options.dependencies);
   if (status === 'RUNNING') return false;
   try {
     await restart(record, status, options);
@@ -90,6 +91,13 @@ async function settle(record: MailActivity, options: SweepOptions, now: number):
     await options.dependencies.records.activity.close(record.id, end);
     return true;
   }
+}
+
+/** The session ended before the workflow's verdict, as at a crash: its sender has no 250 and comes again. */
+async function closeUnjudged(record: MailActivity, dependencies: OpenDependencies): Promise<boolean> {
+  const errorText = 'The session ended before the n8n workflow had decided.';
+  const end = { outcome: 'failed' as const, errorCode: 'trigger.no_verdict', errorText, reply: null };
+  return (await closeRecord(record.id, end, dependencies, null))?.outcome === 'failed';
 }
 
 async function statusOf(workflowId: string, client: Client): Promise<string> {
@@ -118,12 +126,13 @@ async function restart(
       ? { code: 554, enhanced: '5.3.0', text: 'The delivery was ended by the operator' }
       : undefined;
   log.warn({ record: record.id, run: record.workflowId, status }, 'an open record had no run: a new one settles it');
+  const input = routeMailInput(record, shape, configuration, 'accepted', refusedBefore);
   await client.workflow.start(ROUTE_MAIL, {
     workflowId: record.workflowId,
     taskQueue,
-    args: [routeMailInput(record, shape, configuration, 'accepted', refusedBefore)],
+    args: [input],
     workflowIdConflictPolicy: 'USE_EXISTING',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    staticSummary: `${record.sender || '<>'} -> ${record.recipient}`.slice(0, 130),
+    ...labelsOf(input),
   });
 }

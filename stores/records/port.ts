@@ -271,8 +271,11 @@ export interface TriggerRecords {
   get(id: string): Promise<Trigger | undefined>;
   /** By name, then id. */
   list(kind?: Trigger['kind']): Promise<Trigger[]>;
-  /** Removes it and its rules; a registration that it had displaced has its rules back. */
-  remove(id: string, actor: string): Promise<boolean>;
+  /**
+   * Removes it and its rules; a registration that it had displaced has its rules back.
+   * @param only only while this holds: it may have been registered anew since somebody looked
+   */
+  remove(id: string, actor: string, only?: (now: Trigger) => boolean): Promise<boolean>;
   /** Prolongs the lease of one that answered. */
   renew(id: string, leaseUntil: string): Promise<void>;
   /** Moves the cursor of a `run` trigger forward, never back. */

@@ -45,10 +45,10 @@ export function triggerRecords(database: Database): TriggerRecords {
       if (kind !== undefined) query = query.where('kind', '=', kind);
       return (await query.execute()).map(toTrigger);
     },
-    remove: (id, actor) =>
+    remove: (id, actor, only) =>
       database.transaction().execute(async (transaction) => {
         const trigger = await find(transaction, id);
-        if (!trigger) return false;
+        if (!trigger || only?.(trigger) === false) return false;
         await transaction.deleteFrom('triggers').where('id', '=', id).execute();
         await settle(transaction, trigger.addresses, actor);
         if (isAudited(trigger))

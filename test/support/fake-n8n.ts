@@ -44,6 +44,10 @@ export interface FakeN8n {
 /** The answer of the Mail Verdict node. */
 export const verdict = (body: Record<string, unknown>): Answer => ({ headers: { 'x-switchyard-verdict': '1' }, body });
 
+/** A path that answers as n8n does for every path while it starts. */
+export const BOOTING = '/booting';
+const HTML = { 'content-type': 'text/html' };
+
 export async function startFakeN8n(): Promise<FakeN8n> {
   const webhooks = new Map<string, Webhook>();
   const received: Call[] = [];
@@ -59,6 +63,7 @@ export async function startFakeN8n(): Promise<FakeN8n> {
           if (request.method !== 'POST') return send(response, { status: 200, body: 'n8n' });
           received.push(call);
           const webhook = webhooks.get(call.path);
+          if (call.path === BOOTING) return send(response, { status: 404, headers: HTML, body: '<p>Cannot POST</p>' });
           if (!webhook) return send(response, { status: 404, body: { code: 404, message: 'not registered' } });
           if (call.body?.type === 'ping') return send(response, { body: { pong: true } });
           send(response, await webhook(call, calls(call.path).length));

@@ -1,6 +1,7 @@
 /** One message for one recipient: envelope, verdicts, deliveries, the run. */
 import { html } from 'hono/html';
-import type { Delivery, MailActivity } from '../../../stores/records/port.ts';
+import { triggerOf } from '../../../activities/triggers/mail-message.ts';
+import type { Delivery, MailActivity, Records } from '../../../stores/records/port.ts';
 import { PermanentError } from '../../../protocols/errors.ts';
 import { runUrl } from '../../temporal.ts';
 import type { HttpContext } from '../context.ts';
@@ -18,7 +19,7 @@ export async function messagePage(context: HttpContext, id: string): Promise<Htm
       message: 'There is no message with this id.',
       fix: 'Records are kept for a month. The list is at /mail.',
     });
-  const deliveries = await records.deliveries.list(record.id);
+  const deliveries = await named(await records.deliveries.list(record.id), records);
   const run = record.workflowId
     ? runUrl(context.addresses, context.configuration.temporal.namespace, record.workflowId)
     : null;
@@ -39,6 +40,18 @@ export async function messagePage(context: HttpContext, id: string): Promise<Htm
   ${panel(isSent(record) ? 'Signed' : 'Verified', record.authentication ? verdictsTable(record.authentication) : notVerified(record))}
   ${panel('Envelope', html`<div class="body">${envelope(record)}</div>`)}`;
   return page({ title: record.subject || 'Message', body, current: 'mail', runs: context.addresses.temporalUi });
+}
+
+/** A workflow stands among the deliveries under its id, which nobody knows it by. */
+async function named(deliveries: Delivery[], { triggers }: Pick<Records, 'triggers'>): Promise<Delivery[]> {
+  return Promise.all(
+    deliveries.map(async (one) => {
+      const id = triggerOf(one.destination);
+      if (id === undefined) return one;
+      const trigger = await triggers.get(id);
+      return { ...one, destination: trigger ? `n8n workflow ${trigger.name}` : 'an n8n workflow' };
+    }),
+  );
 }
 
 function noDelivery(record: MailActivity): Html {

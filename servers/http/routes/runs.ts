@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { WorkflowExecutionAlreadyStartedError, WorkflowFailedError } from '@temporalio/client';
-import { defineSearchAttributeKey } from '@temporalio/common';
+import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
 import type { Step } from '../../../activities/step.ts';
 import type { TokenRecord } from '../../../stores/records/port.ts';
 import { PermanentError, TemporaryError } from '../../../protocols/errors.ts';
@@ -10,10 +10,12 @@ import { RUN_STEP, type RunStepInput } from '../../../workflows/contract.ts';
 import { ROUTE_MAIL, taskQueues } from '../../../workflows/mail/contract.ts';
 import { demand } from '../authentication.ts';
 import type { HttpContext } from '../context.ts';
+import { giveMail, GivenMail } from '../given-mail.ts';
 import { RESULT_WAIT } from '../limits.ts';
+import { labelsOf } from '../../mail/labels.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { askTemporal, failureOf, findRun, listRuns, noAnswer, WORKFLOWS } from '../runs.ts';
-import { Run, RUN_STATUSES } from '../schemas.ts';
+import { HttpUrl, Run, RUN_STATUSES } from '../schemas.ts';
 
 const ID = { id: 'Id of the run, with each slash written %2F.' };
 const RUN_ERRORS = ['run.missing', 'temporal.unavailable'] as const;
@@ -31,7 +33,15 @@ const Duration = z
 const StartRun = z.strictObject({
   workflow: z.enum(WORKFLOWS),
   id: z.string().min(1).max(MAX_ID).optional().describe('The same id meets the same run; without it one is made.'),
-  input: z.unknown().describe('For runStep: {step, input}.'),
+  input: z
+    .unknown()
+    .describe(
+      'For runStep: {step, input}. For routeMail of a mail that came to a trigger: {activityId, destinations}.',
+    ),
+  origin: z
+    .strictObject({ name: z.string().min(1).max(200), url: HttpUrl })
+    .optional()
+    .describe('The n8n workflow that starts it and the page of its execution: the run shows a link.'),
 });
 
 const start = defineRoute({
@@ -40,29 +50,38 @@ const start = defineRoute({
   group: 'Runs',
   summary: 'Start a run, or meet the one that has the same id.',
   description:
-    'A run with the same id that still runs, or that ended well, is answered as it is: a retry never acts twice. One that failed, was cancelled or terminated is run again. runStep runs any one step durably and also needs the scope of that step; routeMail needs mail:write.',
+    "A run with the same id that still runs, or that ended well, is answered as it is: a retry never acts twice. One that failed, was cancelled or terminated is run again. runStep runs any one step durably and also needs the scope of that step; routeMail needs mail:write. A mail that came to a trigger is given to a run of its own by its activityId, once: the id of that run is the message's.",
   scope: 'runs:write',
   body: StartRun,
   answers: { 200: { description: 'The run.', body: Run } },
-  errors: ['workflow.unknown', 'step.unknown', 'input.invalid', 'temporal.unavailable'],
+  errors: [
+    'workflow.unknown',
+    'step.unknown',
+    'input.invalid',
+    'activity.missing',
+    'activity.closed',
+    'activity.incomplete',
+    'blob.missing',
+    'temporal.unavailable',
+  ],
   async handle({ http, context, token, body }) {
-    const id = body.id ?? `${body.workflow}/${randomUUID()}`;
-    const { input, summary, step } =
+    const { origin } = body;
+    const prepared =
       body.workflow === RUN_STEP
         ? stepRun(context.steps, body.input, token)
-        : { input: mailRun(body.input, token), summary: undefined, step: undefined };
+        : await mailRun(body.input, token, context.dependencies);
+    const { input, ...labels } = prepared;
+    const id = prepared.id ?? body.id ?? `${body.workflow}/${randomUUID()}`;
     try {
       await askTemporal(context, () =>
         context.temporal.workflow.start(body.workflow, {
-          workflowId: id,
           taskQueue: taskQueues(context.configuration.temporal.taskQueue).main,
-          args: [input],
+          args: [origin ? { ...input, origin } : input],
           workflowIdConflictPolicy: 'USE_EXISTING',
           workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
-          ...(summary ? { staticSummary: summary } : {}),
-          ...(step
-            ? { typedSearchAttributes: [{ key: defineSearchAttributeKey('SwitchyardStep', 'KEYWORD'), value: step }] }
-            : {}),
+          ...(origin ? { memo: { origin } } : {}),
+          ...labels,
+          workflowId: id,
         }),
       );
     } catch (thrown) {
@@ -72,11 +91,18 @@ const start = defineRoute({
   },
 });
 
-function stepRun(
-  steps: readonly Step[],
-  input: unknown,
-  token: TokenRecord,
-): { input: RunStepInput; summary: string; step: string } {
+/** What a run is started with: its input, and what it shows of itself. */
+interface Prepared {
+  input: object;
+  /** Where the input decides it. */
+  id?: string;
+  staticSummary?: string;
+  typedSearchAttributes?: SearchAttributePair[];
+}
+
+const stepAttribute = defineSearchAttributeKey('SwitchyardStep', 'KEYWORD');
+
+function stepRun(steps: readonly Step[], input: unknown, token: TokenRecord): Prepared & { input: RunStepInput } {
   const checked = z.object({ step: z.string(), input: z.unknown() }).safeParse(input);
   if (!checked.success)
     throw new PermanentError({
@@ -106,13 +132,22 @@ function stepRun(
   }
   return {
     input: { step: step.name, input: checked.data.input, takes: step.takes },
-    summary: step.name,
-    step: step.name,
+    staticSummary: step.name,
+    typedSearchAttributes: [{ key: stepAttribute, value: step.name }],
   };
 }
 
-function mailRun(input: unknown, token: TokenRecord): object {
+async function mailRun(
+  input: unknown,
+  token: TokenRecord,
+  dependencies: HttpContext['dependencies'],
+): Promise<Prepared> {
   demand(token, 'mail:write');
+  const short = GivenMail.safeParse(input);
+  if (short.success) {
+    const given = await giveMail(short.data, dependencies);
+    return { ...given, ...labelsOf(given.input) };
+  }
   if (
     typeof input === 'object' &&
     input !== null &&
@@ -120,7 +155,7 @@ function mailRun(input: unknown, token: TokenRecord): object {
     'message' in input &&
     'destinations' in input
   )
-    return input;
+    return { input };
   throw new PermanentError({
     code: 'input.invalid',
     message: `input: this is not an input of ${ROUTE_MAIL}.`,

@@ -2,9 +2,11 @@
 import { z } from 'zod';
 import type { Trigger } from '../../../stores/records/port.ts';
 import { PermanentError } from '../../../protocols/errors.ts';
+import { parseAddress } from '../../../protocols/mail/address.ts';
 import { demand } from '../authentication.ts';
 import { RUN_OUTCOMES, DEFAULT_OUTCOMES } from '../../triggers/outcomes.ts';
 import { defineRoute, type Route } from '../route.ts';
+import { HttpUrl } from '../schemas.ts';
 import { ruleAddress } from '../rules.ts';
 import { WORKFLOWS } from '../runs.ts';
 
@@ -12,13 +14,6 @@ import { WORKFLOWS } from '../runs.ts';
 const TEST_LEASE = 3 * 60_000;
 const ID = /^[\w.:-]{1,200}$/;
 const PATH = { id: 'Id of the registration, chosen by who registers: letters, digits and _ . : -' };
-const MAX_URL = 2_000;
-
-const HttpUrl = z
-  .url({ protocol: /^https?$/, error: 'write an http or https URL' })
-  .max(MAX_URL)
-  .refine((text) => !URL.parse(text)?.username, 'write the URL without a user name');
-
 const common = {
   callbackUrl: HttpUrl.describe('Where the messages are posted. Its origin must be allowed by the configuration.'),
   link: HttpUrl.optional().describe('Page of the n8n workflow or execution, for people.'),
@@ -123,7 +118,8 @@ function toTrigger(
 }
 
 function normalAddress(address: string): string {
-  const at = address.lastIndexOf('@');
+  // What is no address at all is refused in those words.
+  const at = address.includes('@') ? address.lastIndexOf('@') : parseAddress(address).localPart.length;
   const { localPart, domain } = ruleAddress(address.slice(0, at), address.slice(at + 1));
   return `${localPart}@${domain}`;
 }

@@ -6,6 +6,7 @@ import { openDependencies, type OpenDependencies } from '../../../activities/ope
 import { FORWARD_DOMAIN, MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../../cli/demo/world.ts';
 import { refuseForeignStore } from '../../../servers/worker/identity.ts';
 import { settleOpen } from '../../../servers/worker/sweep.ts';
+import { activity } from '../../stores/contract/activity.ts';
 import { eventually, openHouse, type House } from '../../support/house.ts';
 
 let house: House;
@@ -96,6 +97,28 @@ it('ends a run that cannot write its report, instead of failing again and again'
   await handle.cancel();
   expect(await house.finalRecord(`frank@${FORWARD_DOMAIN}`)).toMatchObject({ outcome: 'failed' });
   await expect(handle.result()).resolves.toMatchObject({ outcome: 'failed' });
+});
+
+it('closes what an n8n workflow was asked about when the session died, so that the message may come again', async () => {
+  const waiting = activity({
+    workflowId: null,
+    recipient: `judged@${FORWARD_DOMAIN}`,
+    action: { type: 'trigger', trigger: 'n8n:1', name: 'Sales' },
+  });
+  await dependencies.records.activity.open([waiting]);
+  expect(await sweep()).toBe(1);
+  expect(await house.finalRecord(waiting.recipient)).toMatchObject({
+    outcome: 'failed',
+    errorCode: 'trigger.no_verdict',
+  });
+  await dependencies.records.activity.open([{ ...waiting, receivedAt: new Date().toISOString() }]);
+  expect(await dependencies.records.activity.get(waiting.id)).toMatchObject({ outcome: 'accepted' });
+  await dependencies.records.activity.close(waiting.id, {
+    outcome: 'dropped',
+    errorCode: null,
+    errorText: null,
+    reply: null,
+  });
 });
 
 it('refuses a worker whose state folder is another one', async () => {
