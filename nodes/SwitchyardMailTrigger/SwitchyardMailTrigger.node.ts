@@ -108,7 +108,7 @@ export class SwitchyardMailTrigger implements INodeType {
 
   /** n8n would start the trigger a second time for the run that the webhook started. */
   async execute(this: IExecuteFunctions): Promise<INodeExecutionData[][]> {
-    return [this.getInputData()];
+    return [[...this.getInputData()]];
   }
 }
 

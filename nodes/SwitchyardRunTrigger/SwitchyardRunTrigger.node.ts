@@ -89,7 +89,7 @@ export class SwitchyardRunTrigger implements INodeType {
 
   /** n8n would start the trigger a second time for the run that the webhook started. */
   async execute(this: IExecuteFunctions): Promise<INodeExecutionData[][]> {
-    return [this.getInputData()];
+    return [[...this.getInputData()]];
   }
 }
 

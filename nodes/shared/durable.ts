@@ -17,9 +17,10 @@ import {
 import { callApi } from './api.ts';
 import { receiveCallback } from './callback.ts';
 import type { ClosedRun, ResumeMessage } from './contract.ts';
+import { isAway } from './errors.ts';
 import { executionPage, itemOf, waitId } from './identity.ts';
 import { failedItem, inOrder } from './output.ts';
-import { awaitRuns, resultOf, runError, type Awaited, type Ended } from './runs.ts';
+import { awaitRuns, resultOf, runError, withRun, type Awaited, type Ended } from './runs.ts';
 
 /** The switch that every acting node has. */
 export const DURABLE: INodeProperties = {
@@ -82,7 +83,8 @@ export async function settle(
   if (failure && !context.continueOnFail()) throw failure.error;
   if (open.length > 0 && !context.isToolExecution()) {
     await putToWait(context, awaited, open, failed);
-    return items;
+    // A copy: n8n empties the list where it sorts out errors.
+    return [...items];
   }
   linkRuns(context, awaited);
   const { outputs, error } = await outputsOf(context, ended, items, present);
@@ -144,7 +146,7 @@ export async function resume(
   const { outputs, error } = await outputsOf(context, ends, items, present);
   if (error && !continuesOnFail(context) && waiting) {
     waiting.metadata = { ...waiting.metadata, resumeError: error };
-    return { workflowData: [items] };
+    return { workflowData: [[...items]] };
   }
   return { workflowData: [inOrder([...outputs, ...plan.failed])] };
 }
@@ -159,15 +161,16 @@ function readPlan(context: IWebhookFunctions, { runs }: ResumeMessage): Plan {
 
 async function endOf(context: IWebhookFunctions, awaited: Awaited, told: ClosedRun[]): Promise<Ended> {
   const run = told.find(({ id }) => id === awaited.run.id);
-  if (run && run.status.toLowerCase() !== 'completed')
-    return { ...awaited, error: runError(context, awaited, run.error, run.status.toLowerCase()) };
-  if (run && !run.truncated) return { ...awaited, result: run.result };
+  if (run?.status.toLowerCase() === 'completed' && !run.truncated) return { ...awaited, result: run.result };
   try {
-    // It ended before the wait, or its result is too large for a callback.
+    // It failed, ended before the wait, or its result is too large for a callback.
     const answer = await resultOf(context, awaited, 1);
-    return answer ? { ...awaited, ...answer } : { ...awaited, error: runError(context, awaited, null, 'running') };
+    return answer ? { ...awaited, ...answer } : { ...awaited, error: runError(context, awaited, run) };
   } catch (error) {
-    return { ...awaited, error: error as NodeApiError };
+    return {
+      ...awaited,
+      error: isAway(error) && run ? runError(context, awaited, run) : withRun(error as NodeApiError, awaited.run),
+    };
   }
 }
 

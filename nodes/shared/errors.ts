@@ -7,7 +7,7 @@ const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** @param itemIndex the item that it happened at, where it happened at one */
 export function toNodeError(node: INode, { code, message, fix, status }: Trouble, itemIndex?: number): NodeApiError {
-  const error = new NodeApiError(node, { message, code } as JsonObject, {
+  const error = new NodeApiError(node, { message } as JsonObject, {
     message,
     description: `${fix} (${code})`,
     ...(status === undefined ? {} : { httpCode: String(status) }),

@@ -35,11 +35,18 @@ export async function register(context: IHookFunctions, describe: Describe): Pro
   try {
     await put(context, describe, callbackUrl, isTest);
   } catch (error) {
-    if (isTest || !isAway(error)) throw error as NodeApiError;
+    if (isTest || !isAway(error)) throw inOneSentence(error as NodeApiError);
     context.logger.warn(`${(error as NodeApiError).message} The trigger registers as soon as it can.`);
   }
   if (!isTest) kept(context).callbackUrl = callbackUrl;
   return true;
+}
+
+/** n8n shows the message alone where an activation failed. */
+function inOneSentence(error: NodeApiError): NodeApiError {
+  const { fix } = (error.context.switchyard ?? {}) as { fix?: string };
+  if (fix) error.message = `${error.message} ${fix}`;
+  return error;
 }
 
 /** Removes on deactivation. Where Switchyard is away, it finds out by itself that nobody listens any more. */

@@ -7,7 +7,7 @@ import {
   type NodeApiError,
 } from 'n8n-workflow';
 import { callApi } from './api.ts';
-import type { Run } from './contract.ts';
+import type { ClosedRun, Run } from './contract.ts';
 import { isAway, toNodeError } from './errors.ts';
 import { executionPage, workflowName } from './identity.ts';
 
@@ -98,21 +98,26 @@ async function look(context: IExecuteFunctions, awaited: Awaited, seconds: numbe
   }
 }
 
-/** The error of a closed run. */
+/** The error of a closed run, as a callback tells of it. */
 export function runError(
   context: IExecuteFunctions | IWebhookFunctions,
   { itemIndex, run }: Awaited,
-  cause: { code: string; message: string; fix?: string } | null,
-  status: string,
+  closed: ClosedRun | undefined,
 ): NodeApiError {
-  const { code, message, fix } = cause ?? { code: 'run.failed', message: `The run ended as ${status}.` };
+  const { code, message, fix } = closed?.error ?? {
+    code: 'run.failed',
+    message: `The run ended as ${closed?.status.toLowerCase() ?? 'unknown'}.`,
+  };
   return withRun(
     toNodeError(context.getNode(), { code, message, fix: fix || 'Look at the run in the Temporal UI.' }, itemIndex),
     run,
   );
 }
 
-function withRun(error: NodeApiError, { url }: Run): NodeApiError {
+/** The error with the link to its run. */
+export function withRun(error: NodeApiError, { id, url }: Run): NodeApiError {
+  // The id is long and says nothing to a person; the link does.
+  error.message = error.message.replace(`The run ${id} failed: `, '');
   if (!url) return error;
   error.description = `${error.description ?? ''} The run: ${url}`.trim();
   error.context.switchyard = { ...(error.context.switchyard as IDataObject), runUrl: url };
