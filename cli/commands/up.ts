@@ -1,13 +1,19 @@
 /** `switchyard up`: starts everything on this machine, watches it, and ends it with Ctrl-C. */
 import { parseArgs } from 'node:util';
+import { messageOf, SwitchyardError } from '../../protocols/errors.ts';
 import { ONE_SIGNAL_MS } from '../../servers/process.ts';
+import { localUrl } from '../../stores/configuration/addresses.ts';
+import { createProgress, type Progress } from '../progress.mjs';
+import type { Installation } from '../up/installation.ts';
 
 export const summary = 'Start everything here and watch it (Ctrl-C stops it)';
 
 const HELP = `switchyard up [options]
 
-  Starts Temporal, the worker, smtp, http and the local inbox on the folder you
-  are in, and starts again what dies. Settings: switchyard.yaml, if there is one.
+  Starts Temporal, the worker, smtp, http, the local inbox and the n8n editor on
+  the folder you are in, and starts again what dies. The editor comes last: the
+  first time it is installed, some 3 GB outside this folder, while mail flows.
+  Settings: switchyard.yaml, if there is one.
 
   --config FILE   another configuration file
   --json          print what runs as JSON, once it runs
@@ -44,12 +50,15 @@ export async function run(args: string[]): Promise<number> {
   const stop = stopRequest();
   const { startInstallation } = await import('../up/installation.ts');
   const { runningTable } = await import('../up/table.ts');
+  const progress = createProgress();
   let installation;
   try {
     installation = await startInstallation({
       folder: process.cwd(),
       configurationFile: values.config,
       anyPort: values['any-port'],
+      editor: !values['no-editor'],
+      progress,
       signal: stop.signal,
     });
   } catch (error) {
@@ -62,7 +71,11 @@ export async function run(args: string[]): Promise<number> {
     process.exit(INTERRUPTED);
   };
   if (values.json) process.stdout.write(`${JSON.stringify(installation.run)}\n`);
-  else process.stdout.write(runningTable(installation, Date.now() - since, bold));
+  else {
+    const isTerminal = process.stdout.isTTY;
+    process.stdout.write(runningTable(installation, { tookMs: Date.now() - since, bold, isTerminal }));
+  }
+  if (installation.addresses.editor) void bringEditor(installation, progress);
 
   await stop.requested;
   if (!values.json)
@@ -70,6 +83,22 @@ export async function run(args: string[]): Promise<number> {
   await installation.stop();
   if (!values.json) process.stderr.write('  Stopped.\n');
   return 0;
+}
+
+/** Mail never depends on it: what is wrong with it is said, and everything else goes on. */
+async function bringEditor(installation: Installation, progress: Progress): Promise<void> {
+  try {
+    const { startEditor } = await import('../editor/start.ts');
+    const { isCredentialOutdated } = await startEditor(installation, { progress });
+    if (isCredentialOutdated)
+      progress.line(
+        `  Its credential was changed by hand and is left alone; the API is now at ${localUrl(installation.addresses.http)}`,
+      );
+  } catch (error) {
+    if (installation.isEnding) return;
+    progress.line(`  There is no editor; all else runs. ${messageOf(error)}`);
+    if (error instanceof SwitchyardError) progress.line(`    ${error.fix}`);
+  }
 }
 
 interface StopRequest {

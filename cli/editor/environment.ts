@@ -68,6 +68,7 @@ export function editorEnvironment(options: EditorEnvironment): NodeJS.ProcessEnv
     // The pack lies in n8n's folder of community packages.
     N8N_COMMUNITY_PACKAGES_ENABLED: 'true',
     N8N_REINSTALL_MISSING_PACKAGES: 'false',
+    N8N_UNVERIFIED_PACKAGES_ENABLED: 'true',
 
     // A workflow sees neither this environment nor files beside those that it is given.
     N8N_BLOCK_ENV_ACCESS_IN_NODE: 'true',
@@ -78,7 +79,10 @@ export function editorEnvironment(options: EditorEnvironment): NodeJS.ProcessEnv
     N8N_RUNNERS_BROKER_LISTEN_ADDRESS: '127.0.0.1',
     N8N_RUNNERS_BROKER_PORT: String(brokerPort),
     N8N_RUNNERS_MAX_OLD_SPACE_SIZE: String(RUNNER_HEAP_MB),
+    N8N_RUNNERS_TASK_TIMEOUT: '300',
     N8N_PYTHON_ENABLED: 'false',
+    N8N_COMPRESSION_NODE_MAX_DECOMPRESSED_SIZE_BYTES: String(256 * 1_048_576),
+    N8N_COMPRESSION_NODE_MAX_ZIP_ENTRIES: '1000',
 
     // Two weeks or ten thousand executions, whichever is less.
     EXECUTIONS_DATA_PRUNE: 'true',

@@ -6,6 +6,11 @@ import { PermanentError } from '../../protocols/errors.ts';
 
 export const PACK_NAME = 'n8n-nodes-switchyard';
 
+interface PackBuilder {
+  compilePack(target: string, output?: 'stdout' | 'stderr'): Promise<number>;
+  assemblePack(compiled: string, target: string): void;
+}
+
 const root = dirname(dirname(import.meta.dirname));
 /** What the pack is made of in a checkout. */
 const SOURCES = ['package.json', 'tsconfig.json', 'tsconfig.nodes.json', 'nodes', 'credentials'];
@@ -21,8 +26,10 @@ export async function providePack(): Promise<string> {
   if (existsSync(pack)) return pack;
 
   const half = join(cache, `.${process.pid}`);
-  const built = await import(join(import.meta.dirname, '..', 'build', `pack${extname(import.meta.filename)}`));
-  const { assemblePack, compilePack } = built as typeof import('../build/pack.ts');
+  // By a computed name: the published package has no compiler and is built without this file.
+  const { assemblePack, compilePack } = (await import(
+    join(import.meta.dirname, '..', 'build', `pack${extname(import.meta.filename)}`)
+  )) as PackBuilder;
   try {
     if (await compilePack(join(half, 'compiled'), 'stderr')) throw packFailed();
     assemblePack(join(half, 'compiled'), join(half, 'pack'));

@@ -1,14 +1,14 @@
 /**
- * Stands between the supervisor and the Temporal server, which knows no parent: when the supervisor is gone, even by
- * kill -9, the IPC channel closes and the guard ends the server. Run as: node guard <program> <arguments>.
+ * Stands between the supervisor and a server that knows no parent (Temporal, n8n): when the supervisor is gone, even
+ * by kill -9, the IPC channel closes and the guard ends the server.
+ * Run as: node guard <ms between SIGTERM and SIGKILL> <program> <arguments>.
  */
 import { spawn } from 'node:child_process';
-import { SERVER_GRACE_MS } from '../temporal/program.ts';
 
 /** What the guard tells the supervisor. */
 export type GuardMessage = { type: 'server'; pid: number } | { type: 'ended'; reason: string };
 
-const [program, ...args] = process.argv.slice(2);
+const [grace, program, ...args] = process.argv.slice(2);
 if (program === undefined) throw new Error('guard: no program given');
 
 const server = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'] });
@@ -21,7 +21,7 @@ process.on('disconnect', stop);
 
 function stop(): void {
   server.kill('SIGTERM');
-  setTimeout(() => server.kill('SIGKILL'), SERVER_GRACE_MS);
+  setTimeout(() => server.kill('SIGKILL'), Number(grace));
 }
 
 function end(reason: string, code: number): void {

@@ -36,8 +36,12 @@ export interface InstallationOptions {
   env?: NodeJS.ProcessEnv;
   /** Show no progress, and do not say which process is started again. */
   quiet?: boolean;
+  /** Where long steps are shown; default: stderr. */
+  progress?: Progress;
   /** Any free ports instead of the default ones: for tests, which run side by side. */
   anyPort?: boolean;
+  /** Choose a port for the n8n editor, unless the configuration switches it off; see cli/editor/start.ts. */
+  editor?: boolean;
   /** Ends a start that is under way. */
   signal?: AbortSignal;
 }
@@ -52,6 +56,8 @@ export class Installation extends EventEmitter<{ restart: [Restart] }> {
   readonly temporalVersion: string | null;
   readonly run: RunFile;
   readonly #watched: WatchedProcess[] = [];
+  readonly #ending = new AbortController();
+  readonly #beside: Promise<unknown>[] = [];
   readonly #lock: Lock;
   #stopped: Promise<void> | undefined;
 
@@ -71,16 +77,43 @@ export class Installation extends EventEmitter<{ restart: [Restart] }> {
     };
   }
 
-  /** What runs now. `temporal` is the server itself, not its guard. */
+  /** A stop was asked for. */
+  get isEnding(): boolean {
+    return this.#ending.signal.aborted;
+  }
+
+  /** What runs now. `temporal` and `editor` are the servers themselves, not their guards. */
   get processes(): { name: string; pid: number }[] {
-    return this.#watched.flatMap(({ name, pid, serverPid }) => {
-      const number = name === TEMPORAL ? serverPid : pid;
+    return this.#watched.flatMap(({ name, pid, serverPid, isGuarded }) => {
+      const number = isGuarded ? serverPid : pid;
       return number === undefined ? [] : [{ name, pid: number }];
+    });
+  }
+
+  /**
+   * A server that knows no parent, behind its guard.
+   * @param options.command the program and its arguments
+   * @param options.probe resolves when it answers
+   */
+  watchServer(options: {
+    name: string;
+    command: string[];
+    folder: string;
+    environment: NodeJS.ProcessEnv;
+    graceMs: number;
+    probe: () => Promise<void>;
+  }): WatchedProcess {
+    const { command, graceMs, ...others } = options;
+    return this.watch({
+      ...others,
+      args: [guardFile, String(graceMs), ...command],
+      graceMs: graceMs + GUARD_GRACE_MS,
     });
   }
 
   watch(options: {
     name: string;
+    /** Of node. */
     args: string[];
     folder: string;
     environment: NodeJS.ProcessEnv;
@@ -97,12 +130,26 @@ export class Installation extends EventEmitter<{ restart: [Restart] }> {
     return watched;
   }
 
-  /** Ends everything in the order in which nothing is cut off: who takes mail first, Temporal last. */
+  /**
+   * Work beside the running processes, such as the set-up of the editor: a stop ends it by the signal, and waits for it.
+   */
+  beside<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+    const result = work(this.#ending.signal);
+    this.#beside.push(result.catch(() => undefined));
+    return result;
+  }
+
+  /**
+   * Ends everything in the order in which nothing is cut off: who takes mail first, then the editor, which may decide
+   * about the last of it and asks the API; Temporal last.
+   */
   stop(): Promise<void> {
     this.#stopped ??= (async () => {
-      for (const names of [['smtp', 'http'], ['worker'], ['inbox'], [TEMPORAL]]) {
+      this.#ending.abort();
+      for (const names of [['smtp'], ['editor'], ['http'], ['worker'], ['inbox'], [TEMPORAL]]) {
         await Promise.all(this.#watched.filter(({ name }) => names.includes(name)).map((watched) => watched.stop()));
       }
+      await Promise.all(this.#beside);
       removeRunFile(this.configuration.state);
       this.#lock.release();
     })();
@@ -111,13 +158,14 @@ export class Installation extends EventEmitter<{ restart: [Restart] }> {
 
   /** Ends everything at once; what was accepted goes on with the next start. */
   kill(): void {
+    this.#ending.abort();
     for (const watched of this.#watched) watched.kill();
   }
 
   /** Writes down what runs, so that the next start finds it if this process is killed. */
   #note(): void {
-    const numbers = this.#watched.flatMap(({ name, pid, serverPid }): [string, number | undefined][] =>
-      name === TEMPORAL
+    const numbers = this.#watched.flatMap(({ name, pid, serverPid, isGuarded }): [string, number | undefined][] =>
+      isGuarded
         ? [
             [`${name} guard`, pid],
             [name, serverPid],
@@ -138,6 +186,8 @@ const TEMPORAL = 'temporal';
 const extension = extname(import.meta.filename);
 const mainFile = join(import.meta.dirname, '..', `main${extension}`);
 const guardFile = join(import.meta.dirname, `guard${extension}`);
+/** The guard's own end, after its server's. */
+const GUARD_GRACE_MS = 2_000;
 
 /** Semi-space of the worker's heap in MB: workflow sandboxes die young (measured: part of twice the runs a second). */
 const WORKER_SEMI_SPACE = 64;
@@ -149,7 +199,7 @@ const WORKER_SEMI_SPACE = 64;
  */
 export async function startInstallation(options: InstallationOptions): Promise<Installation> {
   const environment = options.env ?? process.env;
-  const progress = options.quiet ? silentProgress : createProgress();
+  const progress = options.quiet ? silentProgress : (options.progress ?? createProgress());
   const named = options.configurationFile ?? (environment.SWITCHYARD_CONFIG || undefined);
   const file = named && resolve(options.folder, named);
   const configuration = await loadConfiguration({ file, folder: options.folder });
@@ -172,7 +222,11 @@ export async function startInstallation(options: InstallationOptions): Promise<I
           preferServer: databaseVersion(database),
           signal: options.signal,
         });
-    const chosen = await choosePorts(configuration, { externalTemporal, anyPort: options.anyPort });
+    const chosen = await choosePorts(configuration, {
+      externalTemporal,
+      anyPort: options.anyPort,
+      editor: options.editor,
+    });
     installation = new Installation(configuration, chosen, program?.serverVersion ?? null, lock);
     const { signal, folder } = options;
     installation.on('restart', (restart) => progress.line(restartLine(restart)));
@@ -232,14 +286,13 @@ async function startProcesses(installation: Installation, plan: StartPlan): Prom
         namespace: configuration.temporal.namespace,
       });
       const probe = () => connectTemporal(configuration, addresses, START_TIMEOUT_MS);
-      const args = [guardFile, plan.program.path, ...server];
       await installation
-        .watch({
+        .watchServer({
           name: TEMPORAL,
-          args,
+          command: [plan.program.path, ...server],
           folder: plan.folder,
           environment: temporalEnvironment,
-          graceMs: SERVER_GRACE_MS + 2_000,
+          graceMs: SERVER_GRACE_MS,
           probe,
         })
         .start();

@@ -15,7 +15,7 @@ export interface RunFile {
   /** ISO time. */
   startedAt: string;
   addresses: Addresses;
-  /** By name: `supervisor`, `temporal`, `temporal guard`, `worker`, `smtp`, `http`, `inbox`. */
+  /** By name: `supervisor`, `temporal`, `temporal guard`, `worker`, `smtp`, `http`, `inbox`, `editor`, `editor guard`. */
   pids: Record<string, ProcessIdentity>;
 }
 

@@ -16,7 +16,7 @@ export interface WatchedOptions {
   logFile: string;
   /** Time between SIGTERM and SIGKILL. */
   graceMs: number;
-  /** For a process that does not say 'ready' itself: resolves when it is. */
+  /** For a server behind a guard, which does not say 'ready' itself: resolves when it is. */
   probe?: () => Promise<void>;
   /** It was started, or its server was: the numbers have changed. */
   onPids(): void;
@@ -46,7 +46,7 @@ const LOG_ROTATE_BYTES = 10 * 1_048_576;
 
 export class WatchedProcess {
   readonly name: string;
-  /** Of the Temporal server behind its guard, undefined for all others. */
+  /** Of the server behind its guard, undefined for all others. */
   serverPid: number | undefined;
   readonly #options: WatchedOptions;
   #child: ChildProcess | undefined;
@@ -60,6 +60,10 @@ export class WatchedProcess {
     this.#options = options;
     this.name = options.name;
     rotateLog(options.logFile);
+  }
+
+  get isGuarded(): boolean {
+    return this.#options.probe !== undefined;
   }
 
   get pid(): number | undefined {

@@ -3,6 +3,9 @@ import { existsSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { localUrl, type Endpoint } from '../../stores/configuration/addresses.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
+import { findEditor, N8N_VERSION } from '../editor/provide.ts';
+import { OWNER_EMAIL, ownerPassword, PASSWORD_FILE } from '../editor/secrets.ts';
+import { readTemplates } from '../editor/templates.ts';
 import { elapsedText } from '../progress.mjs';
 import type { Installation } from './installation.ts';
 import { TOKEN_FILE } from './prepare.ts';
@@ -12,15 +15,21 @@ const WIDTH = 74;
 /** More names than fit a line are counted. */
 const DOMAINS_SHOWN = 2;
 
-/**
- * @param tookMs time from the command to here
- * @param bold makes a text bold where the terminal can
- */
-export function runningTable(installation: Installation, tookMs: number, bold: (text: string) => string): string {
+export interface TableOptions {
+  /** Time from the command to here. */
+  tookMs: number;
+  /** Makes a text bold where the terminal can. */
+  bold(text: string): string;
+  /** A person reads it, and nobody keeps it: the editor's password may stand there. */
+  isTerminal: boolean;
+}
+
+export function runningTable(installation: Installation, { tookMs, bold, isTerminal }: TableOptions): string {
   const { addresses, configuration, temporalVersion } = installation;
   const api = configuration.http.publicUrl ?? localUrl(addresses.http);
   const token = relative(process.cwd(), join(configuration.state, TOKEN_FILE));
   const rows: [string, string, string][] = [
+    ...editorRows(installation),
     [
       'runs',
       addresses.temporalUi ?? addresses.temporal,
@@ -39,13 +48,38 @@ export function runningTable(installation: Installation, tookMs: number, bold: (
     '',
     `  ${bold(title)}${started.padStart(WIDTH - title.length)}`,
     '',
-    ...rows.map(([name, address, note]) => `  ${name.padEnd(NAME_WIDTH)}${address.padEnd(width)}${note}`.trimEnd()),
+    ...rows.flatMap(([name, address, note]) => [
+      `  ${name.padEnd(NAME_WIDTH)}${address.padEnd(width)}${note}`.trimEnd(),
+      ...(name === EDITOR ? [`  ${''.padEnd(NAME_WIDTH)}${signIn(configuration, isTerminal)}`] : []),
+    ]),
     ...installation.moved.map((sentence) => `  ${sentence}`),
     '',
     ...tryIt(configuration, addresses.smtp, bold),
     `  ${'Stop:'.padEnd(NAME_WIDTH)}Ctrl-C`,
     '',
   ].join('\n');
+}
+
+const EDITOR = 'editor';
+
+/** It comes up after the mail, which never waits for it. */
+function editorRows({ addresses, configuration }: Installation): [string, string, string][] {
+  if (!addresses.editor) return [];
+  const templates = readTemplates().length;
+  const what = `n8n ${N8N_VERSION}, ${templates} ${templates === 1 ? 'template' : 'templates'}`;
+  return [
+    [
+      EDITOR,
+      configuration.editor.publicUrl ?? localUrl(addresses.editor),
+      findEditor() ? `starts now: ${what}` : `is installed now: ${what}`,
+    ],
+  ];
+}
+
+function signIn({ state }: Configuration, isTerminal: boolean): string {
+  const password = ownerPassword(state);
+  const where = relative(process.cwd(), join(state, PASSWORD_FILE));
+  return isTerminal ? `sign in: ${OWNER_EMAIL}, ${password}` : `sign in: ${OWNER_EMAIL}, password in ${where}`;
 }
 
 /** `demo.test -> local inbox`, or the names alone where there is more to say than fits. */

@@ -35,7 +35,7 @@ function spawnUp(folder: string, args: string[] = [], more: NodeJS.ProcessEnv = 
   const environment = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(TEMPORAL_|SWITCHYARD_(?!CACHE))/.test(name)),
   );
-  const child = spawn(process.execPath, [main, 'up', ...args], {
+  const child = spawn(process.execPath, [main, 'up', '--no-editor', ...args], {
     cwd: folder,
     env: { ...environment, ...more },
     stdio: ['ignore', 'pipe', 'pipe'],
