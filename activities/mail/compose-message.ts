@@ -54,6 +54,7 @@ export const composeMessageStep = defineStep({
     'mail.too_large',
     'mail.header_too_large',
     'mail.header_field_too_large',
+    'mail.header_lines',
     'mail.line_too_long',
     'records.unavailable',
     'smtp.bare_newline',

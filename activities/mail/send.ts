@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { defineStep, type StepContext } from '../step.ts';
-import { BlobRef, SmtpReply } from '../schemas.ts';
+import { BlobRef } from '../schemas.ts';
 import type { Dependencies } from '../dependencies.ts';
 import { closeRecord } from './close-activity.ts';
 import { composeMessage, composeMessageStep, recipientsOf } from './compose-message.ts';
@@ -13,27 +13,22 @@ import { ownDomain, resolveRecipients, type Addressee } from './declared.ts';
 import { inTurn, inLanes } from './in-turn.ts';
 import { NewMessage } from './new-message.ts';
 import { relayOnce } from './relay.ts';
+import {
+  nextDelay,
+  nobody,
+  RecipientResult,
+  REPLY_TEXT,
+  resultOf,
+  stillWaiting,
+  type Waiting,
+} from './send-outcome.ts';
 import { guardBlob } from './verify.ts';
 import { uuidv7 } from '../../stores/records/ids.ts';
-import { LOCAL_SOURCE, type Delivery, type MailActivity } from '../../stores/records/port.ts';
+import { LOCAL_SOURCE, type MailActivity } from '../../stores/records/port.ts';
 import { keepBlob } from '../../stores/sweep.ts';
-import { PermanentError, TemporaryError } from '../../protocols/errors.ts';
+import { PermanentError } from '../../protocols/errors.ts';
 import { mailboxAddress, parseMailbox } from '../../protocols/mail/mailbox.ts';
 import { UNLIMITED, type MessageFacts } from '../../protocols/mail/limits.ts';
-import { formatReply } from '../../protocols/mail/reply.ts';
-
-const RecipientResult = z.object({
-  recipient: z.string(),
-  status: z.enum(['delivered', 'refused', 'dropped', 'expired']),
-  /** Host that gave the last reply. */
-  host: z.string().nullable(),
-  reply: SmtpReply.nullable(),
-  /** Sent again after an outcome that nobody knows: it may have arrived twice. */
-  resent: z.boolean(),
-  /** Id of the activity record. */
-  activity: z.string(),
-});
-type RecipientResult = z.output<typeof RecipientResult>;
 
 const Output = z.object({ messageId: z.string(), message: BlobRef, recipients: z.array(RecipientResult) });
 type Output = z.output<typeof Output>;
@@ -42,9 +37,6 @@ type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records' | 'keys' | 
 
 /** Recipients at once: below what one destination host may get from us at once (`outbound.connectionsPerDestination`). */
 const LANES = 5;
-/** Characters of a reply in the output, which travels through histories. */
-const REPLY_TEXT = 300;
-
 export const send = defineStep({
   name: 'mail.send',
   summary: 'Send a new message from an own domain to declared addresses, DKIM-signed, once per idempotency key.',
@@ -77,10 +69,14 @@ async function sendOnce(input: NewMessage, dependencies: Part, step: StepContext
   const rows = (await knownRows(input, dependencies, step)) ?? (await openRows(input, dependencies, step));
   const { blob, headerMessageId } = rows[0] as MailActivity;
   if (!blob || !headerMessageId) throw new Error('a record of a sent message names no message');
+  const troubles = new Map<string, Waiting['trouble']>();
   const open = rows.filter(({ outcome }) => outcome === 'accepted');
   if (open.length > 0) {
     const facts = await guardBlob(blobs, blob.key, { ...dependencies.configuration.mail.limits, ...UNLIMITED });
-    await inLanes(open, LANES, (row) => deliverTo(row, facts, dependencies, step));
+    await inLanes(open, LANES, async (row) => {
+      const trouble = await deliverTo(row, facts, dependencies, step);
+      if (trouble) troubles.set(row.id, trouble);
+    });
   }
 
   const ends = await Promise.all(
@@ -89,8 +85,11 @@ async function sendOnce(input: NewMessage, dependencies: Part, step: StepContext
       deliveries: await records.deliveries.list(id),
     })),
   );
-  const waiting = ends.filter(({ row }) => row.outcome === 'accepted');
-  if (waiting.length > 0) throw stillWaiting(waiting, ends.length, dependencies);
+  const waiting = ends.flatMap((end) => {
+    const trouble = troubles.get(end.row.id);
+    return trouble ? [{ ...end, trouble }] : [];
+  });
+  if (waiting.length > 0) throw stillWaiting(waiting, ends.length, dependencies.configuration.mail.retry.delays);
   const recipients = ends.map(resultOf);
   if (recipients.every(({ status }) => status === 'refused' || status === 'expired')) throw nobody(recipients);
   return { messageId: headerMessageId, message: blob, recipients };
@@ -164,8 +163,16 @@ async function openRows(input: NewMessage, dependencies: Part, step: StepContext
   return rows;
 }
 
-/** One attempt at every destination of a recipient, and the end of its record when none is left to try. */
-async function deliverTo(row: MailActivity, facts: MessageFacts, dependencies: Part, step: StepContext): Promise<void> {
+/**
+ * One attempt at every destination of a recipient, and the end of its record when none is left to try.
+ * @returns what it met, where one is left
+ */
+async function deliverTo(
+  row: MailActivity,
+  facts: MessageFacts,
+  dependencies: Part,
+  step: StepContext,
+): Promise<Waiting['trouble'] | undefined> {
   step.signal.throwIfAborted();
   const destinations = row.action?.type === 'forward' ? row.action.destinations : [];
   const results = [];
@@ -191,7 +198,7 @@ async function deliverTo(row: MailActivity, facts: MessageFacts, dependencies: P
   }
   const pending = results.find(({ status }) => status === 'deferred' || status === 'unknown');
   const bad = pending ?? results.find(({ status }) => status === 'refused');
-  if (pending && !(await isExpired(row, dependencies))) return;
+  if (pending && !(await isExpired(row, dependencies))) return pending;
   await closeRecord(
     row.id,
     {
@@ -202,84 +209,13 @@ async function deliverTo(row: MailActivity, facts: MessageFacts, dependencies: P
     },
     dependencies,
   );
+  return undefined;
 }
 
 /** Whether the next attempt would come after `mail.retry.giveUpAfter`. */
 async function isExpired({ id, receivedAt }: MailActivity, { configuration, records }: Part): Promise<boolean> {
   const wait = nextDelay(await records.deliveries.list(id), configuration.mail.retry.delays);
   return Date.now() + wait > Date.parse(receivedAt) + configuration.mail.retry.giveUpAfter;
-}
-
-/** ms until the next attempt, by how many there were. */
-function nextDelay(deliveries: Delivery[], delays: number[]): number {
-  const attempts = Math.max(1, ...deliveries.map((one) => one.attempts));
-  return delays[Math.min(attempts, delays.length) - 1] ?? 0;
-}
-
-interface End {
-  row: MailActivity;
-  deliveries: Delivery[];
-}
-
-function resultOf({ row, deliveries }: End): RecipientResult {
-  const status = STATUS[row.outcome] ?? 'refused';
-  const telling = deliveries.find((one) => one.state === 'refused') ?? deliveries.find((one) => one.reply !== null);
-  const reply = telling?.reply ?? row.reply;
-  return {
-    recipient: row.recipient,
-    status,
-    host: telling?.host ?? null,
-    reply: reply && { ...reply, text: reply.text.slice(0, REPLY_TEXT) },
-    resent: row.resent,
-    activity: row.id,
-  };
-}
-
-const STATUS: Partial<Record<MailActivity['outcome'], RecipientResult['status']>> = {
-  delivered: 'delivered',
-  dropped: 'dropped',
-  failed: 'expired',
-};
-
-function stillWaiting(waiting: End[], all: number, { configuration }: Part): TemporaryError {
-  const unknown = waiting.every(({ deliveries }) => deliveries.some((one) => one.state === 'committing'));
-  const [first] = waiting as [End];
-  const said = first.deliveries.find((one) => one.reply !== null);
-  const who = waiting.length === 1 ? first.row.recipient : `${waiting.length} of ${all} recipients`;
-  const why = said?.reply ? `: ${said.host ?? 'here'} answered ${formatReply(said.reply)}` : '';
-  return new TemporaryError({
-    code: unknown ? 'mail.outcome_unknown' : 'mail.deferred',
-    message: unknown
-      ? `Nobody knows whether ${who} got the message: the connection broke after its end.`
-      : `The message for ${who} could not be delivered now${why}.`,
-    fix: 'Ask again later with the same key, and only those are tried again; a run does so by itself.',
-    retryAfterMs: Math.min(...waiting.map((one) => nextDelay(one.deliveries, configuration.mail.retry.delays))),
-    details: {
-      recipient: first.row.recipient,
-      waiting: waiting.length,
-      activity: first.row.id,
-      replyCode: said?.reply?.code ?? null,
-    },
-  });
-}
-
-function nobody(recipients: RecipientResult[]): PermanentError {
-  const refused = recipients.find(({ status }) => status === 'refused');
-  const first = refused ?? (recipients[0] as RecipientResult);
-  const who =
-    recipients.length === 1 ? first.recipient : `all ${recipients.length} recipients, such as ${first.recipient}`;
-  const said = first.reply ? `: ${first.host ?? 'here'} answered ${formatReply(first.reply)}` : '';
-  return new PermanentError({
-    code: refused ? 'mail.refused' : 'mail.expired',
-    message: refused ? `The message was refused for ${who}${said}.` : `The message for ${who} was given up${said}.`,
-    fix: 'The answer names the reason. To try once more, send it with a new key.',
-    details: {
-      recipient: first.recipient,
-      activity: first.activity,
-      host: first.host,
-      replyCode: first.reply?.code ?? null,
-    },
-  });
 }
 
 /** By position: the first one always exists, whatever the recipients of a wrong repeat are. */

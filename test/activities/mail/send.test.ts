@@ -298,10 +298,18 @@ describe('the same key again', () => {
   it('tries only the destination of a rule that was deferred', async () => {
     const key = newKey();
     behaviour.c.dot = '452 4.2.2 Full';
-    expect(await refusal({ to: ['desk@own.test'] }, key)).toMatchObject({ code: 'mail.deferred' });
+    const error = await refusal({ to: ['desk@own.test'] }, key);
+    expect(error).toMatchObject({ code: 'mail.deferred', message: expect.stringContaining('452 4.2.2 Full') });
     delete behaviour.c.dot;
     expect((await run({ to: ['desk@own.test'] }, key)).recipients[0]?.status).toBe('delivered');
     expect(rcpts(b)).toEqual(['<dora@b.test>']);
+  });
+
+  it('says what stood in the way where no server answered', async () => {
+    behaviour.b.greeting = 'cut';
+    const error = await refusal({});
+    expect(error).toMatchObject({ code: 'mail.deferred', details: { replyCode: null } });
+    expect(error.message).toMatch(/now: .*connection.*[^.]\.$/i);
   });
 
   it('sends again after an outcome that nobody knows, and marks it', async () => {
