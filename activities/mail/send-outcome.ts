@@ -59,7 +59,9 @@ export function stillWaiting(waiting: Waiting[], all: number, delays: number[]):
   const unknown = waiting.every(({ trouble }) => trouble.status === 'unknown');
   const [{ row, trouble }] = waiting as [Waiting];
   const who = waiting.length === 1 ? row.recipient : `${waiting.length} of ${all} recipients`;
-  const said = trouble.reply ? `${trouble.host ?? 'here'} answered ${formatReply(trouble.reply)}` : trouble.text.replace(/\.$/, '');
+  const said = trouble.reply
+    ? `${trouble.host ?? 'here'} answered ${formatReply(trouble.reply)}`
+    : trouble.text.replace(/\.$/, '');
   return new TemporaryError({
     code: unknown ? 'mail.outcome_unknown' : 'mail.deferred',
     message: unknown
