@@ -2,16 +2,12 @@
  * Every ending of `routeMail`, for real: the outcome, what the sender was told, and that the history replays with the
  * code as it is. `RECORD_HISTORIES=1` keeps the histories for test/workflows/replay.test.ts.
  */
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
-import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { FORWARD_DOMAIN, MAILBOX_DOMAIN } from '../../cli/demo/world.ts';
 import type { Behaviour } from '../../cli/demo/destination.ts';
-import { workflowBundle } from '../../servers/worker/bundle.ts';
-import { eventually, openHouse, type House } from '../support/house.ts';
+import { replayEnded } from '../support/history.ts';
+import { openHouse, type House } from '../support/house.ts';
 
 let house: House;
 let client: Client;
@@ -84,13 +80,6 @@ it.for(ENDINGS)(
     const handle = client.workflow.getHandle(record?.workflowId ?? '');
     if (cancel) await handle.cancel();
     expect(await house.finalRecord(recipient)).toMatchObject(outcome);
-    await eventually(async () => (await handle.describe()).status.name !== 'RUNNING', 'the end of the run');
-
-    const history = await handle.fetchHistory();
-    await Worker.runReplayHistory({ workflowBundle: await workflowBundle() }, history, record?.workflowId ?? '');
-    if (process.env.RECORD_HISTORIES) {
-      const file = join(import.meta.dirname, '../fixtures/histories', `routeMail.${name}.json`);
-      await writeFile(file, `${JSON.stringify(JSON.parse(historyToJSON(history)), null, 1)}\n`);
-    }
+    await replayEnded(handle, `routeMail.${name}`);
   },
 );

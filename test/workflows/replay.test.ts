@@ -6,18 +6,25 @@ import { DeterminismViolationError } from '@temporalio/workflow';
 import { Worker } from '@temporalio/worker';
 import { expect, it } from 'vitest';
 import { workflowBundle } from '../../servers/worker/bundle.ts';
+import { HISTORIES } from '../support/history.ts';
 
-const folder = join(import.meta.dirname, '../fixtures/histories');
-const recorded = readdirSync(folder).filter((name) => name.endsWith('.json'));
+const recorded = readdirSync(HISTORIES).filter((name) => name.endsWith('.json'));
 const read = (name: string): { events: { eventType: string }[] } =>
-  JSON.parse(readFileSync(join(folder, name), 'utf8'));
+  JSON.parse(readFileSync(join(HISTORIES, name), 'utf8'));
 
 it('has a history of every ending', () => {
-  expect(recorded.sort()).toEqual(
-    ['cancelled', 'delivered', 'expired-with-bounce', 'refused', 'retried', 'session-timer-first'].map(
-      (ending) => `routeMail.${ending}.json`,
-    ),
-  );
+  expect(recorded.sort()).toEqual([
+    ...['given-up', 'gone', 'taken'].map((ending) => `notifyTrigger.${ending}.json`),
+    ...[
+      'cancelled',
+      'delivered',
+      'expired-with-bounce',
+      'refused',
+      'retried',
+      'session-timer-first',
+      'taken-by-n8n',
+    ].map((ending) => `routeMail.${ending}.json`),
+  ]);
 });
 
 it.for(recorded)('%s replays', async (name) => {
