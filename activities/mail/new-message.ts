@@ -37,8 +37,10 @@ const FREE_HEADERS = [
 const FREE_HEADER = new RegExp(
   `^(?:[Xx]-[A-Za-z0-9-]{1,98}|${anyCase('List')}-[A-Za-z-]{1,95}|${FREE_HEADERS.map(anyCase).join('|')})$`,
 );
-/** A part that consists of parts is not a file. */
-const MEDIA_TYPE = new RegExp(String.raw`^(?!${anyCase('multipart')}/)[\w!#$&^.+-]+/[\w!#$&^.+-]+$`);
+/** A part that consists of parts is not a file. Parameters as HTTP answers and other programs hand them on. */
+const MEDIA_TYPE = new RegExp(
+  String.raw`^(?!${anyCase('multipart')}/)[\w!#$&^.+-]+/[\w!#$&^.+-]+(?: *; *[\w-]+=(?:[\w.:+-]+|"[\w .:+-]*"))*$`,
+);
 
 /** Text that stays on one line: nothing in it can begin a header field of its own. */
 const line = (max: number) =>

@@ -151,6 +151,15 @@ describe('mail.compose', () => {
     ]);
   });
 
+  it('takes the charset of an attachment from its media type', async () => {
+    const attachments = [
+      { content: await store(Buffer.from('x')), filename: 'a.csv', contentType: 'text/csv; charset=utf-8' },
+    ];
+    expect((await bytesOf((await compose({ attachments })).message)).toString()).toMatch(
+      /Content-Type: text\/csv; charset=utf-8;\s+name=a\.csv\r\n/,
+    );
+  });
+
   it('keeps an address with a comma in its quotes one address', async () => {
     const { message, recipients } = await compose({ to: ['"x, eve@evil.test"@b.test'] });
     expect(recipients).toEqual(['"x, eve@evil.test"@b.test']);
@@ -232,7 +241,7 @@ describe('what a caller could smuggle into a message', () => {
     );
   });
 
-  it.each(['multipart/mixed', 'MultiPart/Mixed', 'pdf', 'text/plain; charset=x'])(
+  it.each(['multipart/mixed', 'MultiPart/Mixed', 'pdf', 'text/plain; x', 'text/plain; x="y'])(
     'is no media type: %s',
     async (contentType) => {
       await expect(compose({ attachments: [{ ...attachment, contentType }] })).rejects.toMatchObject({
