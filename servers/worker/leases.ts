@@ -23,7 +23,10 @@ const PING_TIMEOUT = 10_000;
 /** @param asked when each trigger was asked last, kept between the sweeps */
 export async function sweepLeases(options: LeaseOptions, asked: Map<string, number>, now: number): Promise<void> {
   const { records, configuration } = options.dependencies;
-  const over = (await records.triggers.list()).filter(({ leaseUntil }) => Date.parse(leaseUntil) <= now);
+  const over = (await records.triggers.list()).filter(
+    // An execution that waits has no lease: nobody could renew it.
+    ({ kind, leaseUntil }) => kind === 'resume' || Date.parse(leaseUntil) <= now,
+  );
   for (const id of asked.keys()) if (!over.some((one) => one.id === id)) asked.delete(id);
   for (const trigger of over) {
     const sinceAsked = now - (asked.get(trigger.id) ?? 0);
