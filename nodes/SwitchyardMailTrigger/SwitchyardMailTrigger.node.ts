@@ -40,7 +40,7 @@ export class SwitchyardMailTrigger implements INodeType {
     group: ['trigger'],
     version: 1,
     subtitle: '={{ ($parameter["addresses"] || []).join(", ") }}',
-    description: 'Starts the workflow when mail comes for one of its addresses, and decides what the sender is told',
+    description: 'Receive mail at your addresses and decide what the sender is told; verify, sign and send mail',
     eventTriggerDescription: 'Waiting for a mail to one of the addresses',
     activationMessage: 'Mail to the addresses now starts this workflow.',
     defaults: { name: 'Receive Mail' },
