@@ -4,6 +4,7 @@ import { loadConfiguration } from '../../stores/configuration/load.ts';
 import { openRecords } from '../../stores/records/open.ts';
 import type { Records, Trigger } from '../../stores/records/port.ts';
 import { showTrigger } from '../../servers/http/routes/triggers.ts';
+import { DEFAULT_OUTCOMES } from '../../servers/triggers/outcomes.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import { formatTable } from '../table.ts';
 import { UsageError } from '../usage.ts';
@@ -79,8 +80,9 @@ function subjectOf(trigger: Trigger): string {
   if (trigger.kind === 'mail')
     return `mail to ${trigger.addresses.join(', ')}, ${trigger.mode === 'taken' ? 'taken' : 'with a verdict'}`;
   if (trigger.kind === 'resume') return `the end of ${trigger.runs.join(', ')}`;
-  const workflows = trigger.workflows.length > 0 ? trigger.workflows.join(', ') : 'every workflow';
-  return `runs of ${workflows} that end as ${trigger.outcomes.join(', ')}`;
+  const runs = trigger.workflows.length > 0 ? `runs of ${trigger.workflows.join(', ')}` : 'runs';
+  const isDefault = trigger.outcomes.join(' ') === DEFAULT_OUTCOMES.join(' ');
+  return isDefault ? `${runs} that do not end well` : `${runs} that end as ${trigger.outcomes.join(', ')}`;
 }
 
 /** An execution that waits has no lease to renew. */

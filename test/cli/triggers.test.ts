@@ -40,9 +40,7 @@ describe('switchyard triggers', () => {
     expect(stdout).toMatch(
       /Sales +mail to sales@demo\.test, \*@demo\.test, with a verdict +http:\/\/127\.0\.0\.1:5678 +10 min +n8n:i:w:1/,
     );
-    expect(stdout).toMatch(
-      /Watch +runs of every workflow that end as failed +http:\/\/127\.0\.0\.1:5678 +over +n8n:i:w:2/,
-    );
+    expect(stdout).toMatch(/Watch +runs that end as failed +http:\/\/127\.0\.0\.1:5678 +over +n8n:i:w:2/);
     expect((await folder.run(['rules'])).stdout).toMatch(/sales@demo\.test +n8n workflow Sales +n8n/);
     const [first] = JSON.parse((await folder.run(['triggers', '--json'])).stdout);
     expect(first).toMatchObject({ id: 'n8n:i:w:1', answer: 'verdict' });

@@ -1,6 +1,6 @@
 /** What the Temporal UI shows of a run: the verdict first, one sentence, a small table. */
 import type { RouteMailInput } from './contract.ts';
-import { fromLine, inline } from '../markdown.ts';
+import { inline, link } from '../markdown.ts';
 import { nameOf, replyLine, type Delivery } from './delivery.ts';
 
 /** Markdown for the current details; Temporal keeps 20,000 bytes, a person reads far fewer. */
@@ -12,8 +12,9 @@ export function describeRun(input: RouteMailInput, phase: string, deliveries: re
   );
   const next = deliveries.map((one) => one.nextAttemptAt).filter((at) => at !== null);
   const waiting = next.length > 0 ? ` Next attempt at ${new Date(Math.min(...next)).toISOString()}.` : '';
+  const started = input.origin ? ` Started from ${link(input.origin.name, input.origin.url)}.` : '';
   return [
-    `**${phase}.** Mail from ${inline(input.sender || 'the null sender')} for ${inline(input.recipient)}, ${input.message.size.toLocaleString('en')} bytes${fromLine(input.origin)}.${waiting}`,
+    `**${phase}.** Mail from ${inline(input.sender || 'the null sender')} for ${inline(input.recipient)}, ${input.message.size.toLocaleString('en')} bytes.${waiting}${started}`,
     '',
     `SPF ${found.spf.result}, DKIM ${found.dkim.map((one) => one.result).join(' ') || 'none'}, DMARC ${found.dmarc.result}, ARC ${found.arc.result} (i=${found.arc.instance})`,
     '',

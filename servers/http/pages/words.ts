@@ -66,7 +66,11 @@ export const OUTCOME_WORDS: Record<Outcome, OutcomeWords> = {
   accepted: { tone: 'warn', word: 'on its way', meaning: 'Accepted; its run is still delivering it.' },
   delivered: { tone: 'pass', word: 'delivered', meaning: 'Every destination took it.' },
   dropped: { tone: 'none', word: 'dropped', meaning: 'A rule says to drop it.' },
-  rejected: { tone: 'none', word: 'turned away', meaning: 'Refused here, in the session, by policy.' },
+  rejected: {
+    tone: 'none',
+    word: 'turned away',
+    meaning: 'Refused here, in the session: by policy, or by an n8n workflow.',
+  },
   refused: {
     tone: 'fail',
     word: 'refused',
@@ -82,13 +86,24 @@ export const isSent = ({ sourceAddress }: Pick<MailActivity, 'sourceAddress'>): 
 
 /** What the outcome means for this message: one that was sent from here has nobody in a session to answer. */
 export function meaningOf(record: MailActivity): string {
-  if (!isSent(record)) return OUTCOME_WORDS[record.outcome].meaning;
+  if (!isSent(record)) return judgedMeaning(record) ?? OUTCOME_WORDS[record.outcome].meaning;
   if (record.outcome === 'accepted')
     return record.workflowId
       ? 'Its run is still sending it.'
       : 'Not delivered yet: whoever sent it has to try again with the same key.';
   if (record.outcome === 'refused') return 'The destination refused it.';
   return record.outcome === 'failed' ? 'It could not be delivered in time.' : OUTCOME_WORDS[record.outcome].meaning;
+}
+
+/** Where an n8n workflow decides, a message may be open without a run, and end without a word to anybody. */
+function judgedMeaning({ outcome, action, workflowId, errorCode, reply }: MailActivity): string | undefined {
+  if (outcome === 'accepted' && action?.type === 'trigger' && workflowId === null)
+    return 'An n8n workflow decides now.';
+  if (outcome !== 'failed' || !errorCode?.startsWith('trigger.')) return undefined;
+  if (reply && reply.code >= 500) return 'The n8n workflow gave no verdict; the sender was refused.';
+  return errorCode === 'trigger.rejected'
+    ? 'The n8n workflow asked the sender to come again.'
+    : 'The n8n workflow gave no verdict; the sender was asked to come again.';
 }
 
 export function tag(tone: Tone, word: string): Html {

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../../cli/up/ports.ts';
 import { startFakeN8n, type FakeN8n } from '../../support/fake-n8n.ts';
-import { startService, type Service } from './service.ts';
+import { activity, idAt, startService, type Service } from './service.ts';
 
 let n8n: FakeN8n;
 let service: Service;
@@ -212,6 +212,26 @@ test('a rule of a workflow is neither replaced nor removed as a rule', async () 
     (await service.call('POST', '/v1/mail/rules', { body: { domain: 'demo.test', localPart: 'f', action: forged } }))
       .status,
   ).toBe(400);
+});
+
+test('the page of a message shows the workflow by its name, and what its silence means', async () => {
+  await put('one', mail({ name: 'Sales & more' }));
+  const record = activity({
+    id: idAt(1),
+    outcome: 'failed',
+    errorCode: 'trigger.no_verdict',
+    errorText: 'the workflow ended without a Mail Verdict node',
+    reply: { code: 451, enhanced: '4.3.0', text: 'Later' },
+    action: { type: 'trigger', trigger: 'one', name: 'Sales & more' },
+  });
+  await service.records.activity.open([record]);
+  await service.records.deliveries.begin(record.id, 'trigger:one');
+  const { text } = await service.call('GET', `/mail/${record.id}`, { headers: { accept: 'text/html' } });
+  expect(text).toContain('<td class="first">n8n workflow Sales &amp; more</td>');
+  expect(text).toContain('n8n workflow gave no verdict; the sender was asked to come again.');
+  expect(text).toContain('the workflow ended without a Mail Verdict node');
+  expect(text).not.toContain('trigger:one');
+  await service.call('DELETE', '/v1/triggers/one');
 });
 
 describe('the test of a credential', () => {
