@@ -23,7 +23,8 @@ export class SwitchyardMail implements INodeType {
     icon: { light: 'file:switchyardMail.svg', dark: 'file:switchyardMail.dark.svg' },
     group: ['transform'],
     version: 1,
-    subtitle: '={{ $parameter["operation"] + ($parameter["durable"] ? ", durable" : "") }}',
+    subtitle:
+      '={{ ({ dkimSign: "DKIM-sign", sealArc: "seal with ARC" }[$parameter["operation"]] || $parameter["operation"]) + ($parameter["durable"] ? ", durable" : "") }}',
     description: 'Read, verify, sign, seal, deliver and send mail',
     defaults: { name: 'Switchyard Mail' },
     usableAsTool: true,

@@ -34,7 +34,7 @@ interface Options {
 
 export class SwitchyardMailTrigger implements INodeType {
   description: INodeTypeDescription = {
-    displayName: 'Receive Mail Trigger',
+    displayName: 'Switchyard Mail Trigger',
     name: 'switchyardMailTrigger',
     icon: { light: 'file:receiveMail.svg', dark: 'file:receiveMail.dark.svg' },
     group: ['trigger'],
@@ -64,9 +64,9 @@ export class SwitchyardMailTrigger implements INodeType {
       header: 'Try it with a mail',
       executionsHelp: {
         inactive:
-          'Click <b>listen</b>, then send a mail to one of the addresses, such as with <code>switchyard send-test</code>. Once the workflow is active, every mail to them starts it.',
+          'Click <b>Execute step</b>, then send a mail to one of the addresses, such as with <code>switchyard send-test</code>. Once the workflow is active, every mail to them starts it.',
         active:
-          'Every mail to the addresses starts this workflow; see the executions. While you <b>listen</b> here, the next mail comes to the editor instead.',
+          'Every mail to the addresses starts this workflow; see the executions. After <b>Execute step</b> the next mail comes to the editor instead.',
       },
       activationHint: 'Once the workflow is active, every mail to its addresses starts it.',
     },

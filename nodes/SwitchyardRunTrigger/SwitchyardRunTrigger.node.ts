@@ -48,7 +48,7 @@ export class SwitchyardRunTrigger implements INodeType {
       header: 'Try it with a run',
       executionsHelp: {
         inactive:
-          'Click <b>listen</b>, then let a run end this way. Once the workflow is active, every such run starts it.',
+          'Click <b>Execute step</b>, then let a run end this way. Once the workflow is active, every such run starts it.',
         active: 'Every run that ends this way starts this workflow; see the executions.',
       },
       activationHint: 'Once the workflow is active, every run that ends this way starts it.',

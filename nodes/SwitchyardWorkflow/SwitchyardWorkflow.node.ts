@@ -12,12 +12,9 @@ import { switchyardApiTest } from '../shared/access.ts';
 import { RESUME_WEBHOOKS, resume } from '../shared/durable.ts';
 import { forEachItem } from '../shared/items.ts';
 import { workflowOptions } from '../shared/options.ts';
-import { present } from '../shared/output.ts';
+import { present, type End } from '../shared/output.ts';
 import { operations, type Operation } from './operations.ts';
 import { properties } from './properties.ts';
-
-/** The result of a run says nothing about the item that asked for it: both are of use after. */
-const PRESENTATION = { keepInput: true };
 
 export class SwitchyardWorkflow implements INodeType {
   description: INodeTypeDescription = {
@@ -26,7 +23,8 @@ export class SwitchyardWorkflow implements INodeType {
     icon: { light: 'file:durableWorkflow.svg', dark: 'file:durableWorkflow.dark.svg' },
     group: ['transform'],
     version: 1,
-    subtitle: '={{ $parameter["operation"] + " " + $parameter["resource"] }}',
+    subtitle:
+      '={{ { getAll: "get many", getResult: "wait for result", start: "start " + $parameter["workflow"] }[$parameter["operation"]] || $parameter["operation"] }}',
     description: 'Start, watch and steer durable runs of Switchyard on Temporal',
     defaults: { name: 'Durable Workflow' },
     usableAsTool: true,
@@ -44,15 +42,21 @@ export class SwitchyardWorkflow implements INodeType {
 
   async execute(this: IExecuteFunctions): Promise<INodeExecutionData[][]> {
     const operate = operations[this.getNodeParameter('operation', 0) as Operation];
-    const output = await forEachItem(
-      this,
-      (itemIndex) => operate(this, itemIndex),
-      (context, input, end) => present(context, input, end, PRESENTATION),
-    );
+    const output = await forEachItem(this, (itemIndex) => operate(this, itemIndex), presentRun);
     return [output];
   }
 
   async webhook(this: IWebhookFunctions): Promise<IWebhookResponseData> {
-    return resume(this, (context, input, end) => present(context, input, end, PRESENTATION));
+    return resume(this, presentRun);
   }
+}
+
+/** The result, and the id that the other operations take. */
+async function presentRun(
+  context: IExecuteFunctions | IWebhookFunctions,
+  _input: INodeExecutionData,
+  end: End,
+): Promise<INodeExecutionData> {
+  const item = await present(context, { json: {} }, end, { keepInput: false });
+  return { ...item, json: { id: end.run?.id, ...item.json } };
 }

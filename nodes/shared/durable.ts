@@ -19,7 +19,7 @@ import { receiveCallback } from './callback.ts';
 import type { ClosedRun, ResumeMessage } from './contract.ts';
 import { isAway } from './errors.ts';
 import { executionPage, itemOf, waitId } from './identity.ts';
-import { failedItem, inOrder } from './output.ts';
+import { failedItem, inOrder, type End } from './output.ts';
 import { awaitRuns, resultOf, runError, withRun, type Awaited, type Ended } from './runs.ts';
 
 /** The switch that every acting node has. */
@@ -49,11 +49,7 @@ export const RESUME_WEBHOOKS: IWebhookDescription[] = [
 ];
 
 /** Makes the output of an item whose run ended well, in the first call and after a wait alike. */
-export type Present<Context> = (
-  context: Context,
-  input: INodeExecutionData,
-  end: { itemIndex: number; result: unknown; runUrl: string | null },
-) => Promise<INodeExecutionData>;
+export type Present<Context> = (context: Context, input: INodeExecutionData, end: End) => Promise<INodeExecutionData>;
 
 /** Kept in the execution while it waits. */
 interface Plan extends IDataObject {
@@ -193,7 +189,7 @@ async function outputsOf<Context>(
     try {
       if ('error' in end) throw end.error;
       const input = items[itemIndex] ?? { json: {} };
-      outputs.push(await present(context, input, { itemIndex, result: end.result, runUrl: run.url }));
+      outputs.push(await present(context, input, { itemIndex, result: end.result, run }));
     } catch (thrown) {
       error ??= thrown as NodeApiError;
       outputs.push(failedItem(thrown, itemIndex));

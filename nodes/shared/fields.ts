@@ -12,12 +12,11 @@ export function fieldsOf(schema: JsonSchema, prefix = '', isWanted = true): Reso
     const { shape, isNullable } = withoutNull(property);
     const required = isWanted && (schema.required ?? []).includes(name) && property.default === undefined;
     if (prefix === '' && isPlain(shape)) return fieldsOf(shape, id + SEPARATOR, required);
-    const label = property.description ?? shape.description;
     const type = fieldType(shape);
     return [
       {
         id,
-        displayName: label ? `${wordsOf(id)}: ${label}` : wordsOf(id),
+        displayName: wordsOf(name),
         type,
         required: required && !isNullable,
         defaultMatch: false,
@@ -25,6 +24,8 @@ export function fieldsOf(schema: JsonSchema, prefix = '', isWanted = true): Reso
         display: true,
         ...(type === 'options' ? { options: (shape.enum ?? []).map((one) => choice(one)) } : {}),
         ...(required && isNullable ? { defaultValue: null } : defaultOf(property)),
+        // Nobody writes a reference by hand: an earlier node has it under this name.
+        ...(required && !isNullable && type === 'object' ? { defaultValue: `={{ $json.${id} }}` } : {}),
       },
     ];
   });
@@ -71,12 +72,9 @@ function isPlain({ properties = {} }: JsonSchema): boolean {
   );
 }
 
-/** `envelope.sourceAddress` as `Envelope Source Address`. */
-function wordsOf(id: string): string {
-  return id
-    .split(SEPARATOR)
-    .map((part) => part.replace(/([a-z\d])([A-Z])/g, '$1 $2').replace(/^./, (first) => first.toUpperCase()))
-    .join(' ');
+/** `sourceAddress` as `Source Address`; the form cuts off what is longer. */
+function wordsOf(name: string): string {
+  return name.replace(/([a-z\d])([A-Z])/g, '$1 $2').replace(/^./, (first) => first.toUpperCase());
 }
 
 /**

@@ -27,7 +27,7 @@ export async function forEachItem(
       const acted = await act(itemIndex);
       if ('run' in acted) awaited.push({ itemIndex, run: acted.run });
       else if ('items' in acted) outputs.push(...acted.items);
-      else outputs.push(await present(context, input, { itemIndex, result: acted.result, runUrl: null }));
+      else outputs.push(await present(context, input, { itemIndex, result: acted.result, run: null }));
     } catch (error) {
       if (!context.continueOnFail()) throw asNodeError(context.getNode(), error, itemIndex);
       failed.push(failedItem(error, itemIndex));

@@ -10,17 +10,25 @@ export interface Presentation {
   binaryProperty?: string;
 }
 
+/** What came of an item. */
+export interface End {
+  itemIndex: number;
+  result: unknown;
+  /** The run that it came of, if there was one. */
+  run: { id: string; url: string | null } | null;
+}
+
 /** The item of a result. */
 export async function present(
   context: IExecuteFunctions | IWebhookFunctions,
   input: INodeExecutionData,
-  { itemIndex, result, runUrl }: { itemIndex: number; result: unknown; runUrl: string | null },
+  { itemIndex, result, run }: End,
   { keepInput, binaryProperty }: Presentation,
 ): Promise<INodeExecutionData> {
   const json: IDataObject = {
     ...(keepInput ? input.json : {}),
     ...toFields(result),
-    ...(runUrl === null ? {} : { runUrl }),
+    ...(run?.url ? { runUrl: run.url } : {}),
   };
   const message = json.message as BlobRef | undefined;
   const binary = {
