@@ -1,6 +1,14 @@
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { findPackTools } from './cli/build/pack-rules.ts';
+
+/** n8n-workflow is no dependency: `npm run lint` brings it into the cache, and tests of the nodes skip without it. */
+const tools = findPackTools();
 
 export default defineConfig({
+  resolve: {
+    alias: tools ? { 'n8n-workflow': join(tools, 'node_modules/n8n-workflow/dist/cjs/index.js') } : {},
+  },
   test: {
     include: ['test/**/*.test.ts'],
     // Real servers are started and stopped: one process a file, so that nothing is shared by accident.
