@@ -102,6 +102,8 @@ describe('a try in the editor', () => {
   it('ends by its time alone, when n8n says nothing', async () => {
     const production = await world.mailTrigger('timed');
     world.n8n.on(production.path, () => verdict({ verdict: 'accept' }));
+    // Its webhook still answers: that is no reason to keep it.
+    world.n8n.on('/webhook-test/timed', () => verdict({ verdict: 'accept' }));
     // As it is registered over HTTP, but for the three minutes.
     await world.house.records.triggers.put(
       wanted({

@@ -126,6 +126,27 @@ describe('a mail that a graph gives to a run', () => {
     expect(arrivals('frank')).toHaveLength(1);
   });
 
+  it('before it says that it has taken it, has the end of the run that it was given to', async () => {
+    const { address, path } = await taken('early');
+    const destination = `judy@${MAILBOX_DOMAIN}`;
+    world.house.destination.behave(destination, {
+      does: 'defer',
+      times: 1,
+      then: { does: 'refuse', reply: '550 5.1.1 No such user' },
+    });
+    world.n8n.on(path, async ({ body }) => {
+      await give(body.id, [destination]);
+      return { status: 200 };
+    });
+    await send(address);
+    expect(await finalRecord(address)).toMatchObject({
+      outcome: 'bounced',
+      reply: { code: 550 },
+      action: { type: 'forward', destinations: [destination] },
+    });
+    expect(world.n8n.calls(path)).toHaveLength(1);
+  });
+
   it('inside a verdict session answers for the message', async () => {
     const { address, path } = await world.mailTrigger('durable');
     world.n8n.on(path, async ({ body }) => {

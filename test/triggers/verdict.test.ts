@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../cli/demo/world.ts';
 import { eventually, simpleMessage } from '../support/house.ts';
 import { CUT, isSignedWith, verdict } from '../support/fake-n8n.ts';
+import { activity } from '../stores/contract/activity.ts';
 import { at, openTriggerHouse, type TriggerHouse } from './house.ts';
 
 let world: TriggerHouse;
@@ -243,6 +244,45 @@ describe('a verdict that takes its time', () => {
     const replies = await Promise.all([1, 2, 3].map(() => send(address, message)));
     for (const { data } of replies) expect(data).toMatch(/^250 /);
     expect(world.n8n.calls(path)).toHaveLength(1);
+  });
+});
+
+describe('a message that another process is asking about', () => {
+  /** The record of a session that waits elsewhere, or died. */
+  async function asked(address: string, message: string, agoMs: number): Promise<string> {
+    const sender = `sender@${PLAIN_DOMAIN}`;
+    const sha256 = createHash('sha256').update(message).digest('hex');
+    const deliveryKey = createHash('sha256').update(`${sender}\0${address}\0${sha256}`).digest('hex');
+    const row = activity({
+      deliveryKey,
+      sender,
+      recipient: address,
+      workflowId: null,
+      receivedAt: new Date(Date.now() - agoMs).toISOString(),
+      action: { type: 'trigger', trigger: 'x', name: 'x' },
+    });
+    await world.house.records.activity.open([row]);
+    return deliveryKey;
+  }
+
+  it('gets the verdict that comes there', async () => {
+    const { id, address, path } = await world.mailTrigger('elsewhere');
+    const message = simpleMessage(address);
+    const deliveryKey = await asked(address, message, 0);
+    const reply = send(address, message);
+    const judged = { verdict: 'reject' as const, reply: { code: 550, enhanced: '5.7.1', text: 'Elsewhere' } };
+    await world.house.records.verdicts.put({ deliveryKey, triggerId: id, verdict: judged });
+    expect((await reply).data).toBe('550 5.7.1 Elsewhere');
+    expect(world.n8n.calls(path)).toEqual([]);
+  });
+
+  it('is asked about here once nobody can be waiting there any more', async () => {
+    const { address, path } = await world.mailTrigger('died');
+    world.n8n.on(path, () => verdict({ verdict: 'accept' }));
+    const message = simpleMessage(address);
+    await asked(address, message, 60_000);
+    expect((await send(address, message)).data).toMatch(/^250 /);
+    expect(world.n8n.calls(path).map(({ body }) => body.resent)).toEqual([true]);
   });
 });
 
