@@ -63,5 +63,12 @@ function npmEnvironment() {
         name,
       ),
   );
-  return { ...Object.fromEntries(kept), PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH ?? ''}` };
+  // What is compiled takes the headers of the Node that runs it, where they lie beside it: node-gyp would download them.
+  const home = join(dirname(process.execPath), '..');
+  const headers = existsSync(join(home, 'include', 'node', 'node.h')) ? { npm_config_nodedir: home } : {};
+  return {
+    ...Object.fromEntries(kept),
+    ...headers,
+    PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH ?? ''}`,
+  };
 }
