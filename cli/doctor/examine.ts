@@ -9,6 +9,7 @@ import type { Configuration } from '../../stores/configuration/schema.ts';
 import { isAlive } from '../up/birth.ts';
 import type { RunFile } from '../up/run-file.ts';
 import { fail, failed, ok, type Check, type DoctorContext, type Finding } from './check.ts';
+import { checkEditor } from './editor.ts';
 import { checkClock, checkDisk, checkNode, checkState } from './machine.ts';
 import { checkDomains, checkOutbound, checkResolver, checkTls } from './network.ts';
 import { checkPorts, checkRunning, checkSmtp, checkTemporal, checkWorker } from './processes.ts';
@@ -29,6 +30,7 @@ const CHECKS: Record<string, Check> = {
   DNS: checkResolver,
   domains: checkDomains,
   outbound: checkOutbound,
+  editor: checkEditor,
 };
 
 /**

@@ -34,6 +34,7 @@ export const checkPorts: Check = async ({ running, addresses, configuration }) =
     ['mail', addresses.smtp, configuration.mail.listen.port, 'mail.listen.port'],
     ['http', addresses.http, configuration.http.port, 'http.port'],
     ['inbox', addresses.inbox, configuration.inbox.port, 'inbox.port'],
+    ['editor', addresses.editor, configuration.editor.port, 'editor.port'],
   ];
   const findings: Finding[] = [];
   for (const [name, endpoint, configured, key] of wanted) {

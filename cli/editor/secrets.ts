@@ -27,6 +27,12 @@ export function ownerPassword(state: string): string {
   return readOrMake(join(state, PASSWORD_FILE), newPassword);
 }
 
+/** The owner's password, or undefined before the first start. */
+export function readPassword(state: string): string | undefined {
+  const file = join(state, PASSWORD_FILE);
+  return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined;
+}
+
 export interface SecretFiles {
   encryptionKey: string;
   passwordHash: string;

@@ -13,15 +13,17 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startDnsServer, type DnsServer, type Zones } from '../../cli/demo/dns-server.ts';
 import type { Check, Finding } from '../../cli/doctor/check.ts';
 import { contextFor, examine } from '../../cli/doctor/examine.ts';
+import { checkEditor } from '../../cli/doctor/editor.ts';
 import { checkClock, checkDisk, checkNode, checkState } from '../../cli/doctor/machine.ts';
 import { checkDomains, checkOutbound, checkResolver, checkTls } from '../../cli/doctor/network.ts';
 import { checkPorts, checkRunning, checkSmtp, checkTemporal, checkWorker } from '../../cli/doctor/processes.ts';
 import { checkKeys, checkRecords } from '../../cli/doctor/stores.ts';
+import { N8N_VERSION } from '../../cli/editor/provide.ts';
 import { identify, type ProcessIdentity } from '../../cli/up/birth.ts';
 import { writeRunFile, type RunFile } from '../../cli/up/run-file.ts';
 import { createLog } from '../../servers/log.ts';
 import { startSmtp } from '../../servers/smtp/server.ts';
-import { resolveAddresses } from '../../stores/configuration/addresses.ts';
+import { resolveAddresses, type Endpoint } from '../../stores/configuration/addresses.ts';
 import { dkimRecord } from '../../protocols/mail/dns-record.ts';
 import { Configuration, type ConfigurationInput } from '../../stores/configuration/schema.ts';
 import { openKeys } from '../../stores/keys/open.ts';
@@ -425,5 +427,49 @@ describe('the TLS certificate', () => {
       state: 'fail',
       fix: expect.stringContaining('mail.tls'),
     });
+  });
+});
+
+describe('the editor', () => {
+  const cache = process.env.SWITCHYARD_CACHE;
+  beforeEach(() => (process.env.SWITCHYARD_CACHE = join(folder, 'cache')));
+  afterEach(() => {
+    if (cache === undefined) delete process.env.SWITCHYARD_CACHE;
+    else process.env.SWITCHYARD_CACHE = cache;
+  });
+  const install = () => {
+    const bin = join(folder, 'cache/n8n', N8N_VERSION, 'node_modules/n8n/bin');
+    mkdirSync(bin, { recursive: true });
+    writeFileSync(join(bin, 'n8n'), '');
+  };
+  const run = (editor: Endpoint | null) => {
+    const configuration = Configuration.parse({ state });
+    writeRunFile(state, {
+      state,
+      version: '0',
+      startedAt: new Date().toISOString(),
+      addresses: { ...resolveAddresses(configuration, {}), editor },
+      pids: { supervisor: identify(process.pid) as ProcessIdentity },
+    });
+  };
+
+  it('is not missed where it is switched off, or left out of this start', async () => {
+    expect(await look(checkEditor, { editor: { enabled: false } })).toMatchObject([{ state: 'ok' }]);
+    run(null);
+    expect(await look(checkEditor)).toMatchObject([{ state: 'ok', found: expect.stringContaining('--no-editor') }]);
+  });
+
+  it('that is not installed comes with the command that does it', async () => {
+    expect(await look(checkEditor)).toMatchObject([
+      { state: 'warn', fix: expect.stringContaining('switchyard editor install') },
+    ]);
+    install();
+    expect(await look(checkEditor)).toMatchObject([{ state: 'ok' }]);
+  });
+
+  it('that does not answer comes with its log', async () => {
+    install();
+    run({ host: '127.0.0.1', port: 1 });
+    expect(await look(checkEditor)).toMatchObject([{ state: 'fail', fix: expect.stringContaining('editor.log') }]);
   });
 });

@@ -2,6 +2,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { checkEditor } from '../../cli/doctor/editor.ts';
+import { contextFor } from '../../cli/doctor/examine.ts';
 import { PACK_NAME } from '../../cli/editor/pack.ts';
 import { CREDENTIAL } from '../../cli/editor/set-up.ts';
 import type { Template } from '../../cli/editor/templates.ts';
@@ -170,7 +172,7 @@ describe.skipIf(editorIsMissing())('the editor, from its first start on', { time
 
   it('keeps the owner signed in over a restart, and leaves a credential alone that a person changed', async () => {
     const { json } = await editor.call('GET', `/rest/credentials/${CREDENTIAL.id}?includeData=true`);
-    const token = await service.token('mail:read');
+    const token = await service.token('*');
     const mine = { name: 'Mine', type: CREDENTIAL.type, data: { ...json.data.data, token } };
     expect((await editor.call('PATCH', `/rest/credentials/${CREDENTIAL.id}`, mine)).status).toBe(200);
 
@@ -180,6 +182,20 @@ describe.skipIf(editorIsMissing())('the editor, from its first start on', { time
     const left = await editor.call('GET', `/rest/credentials/${CREDENTIAL.id}?includeData=true`);
     expect(left.json.data).toMatchObject({ name: 'Mine', data: { baseUrl: service.url } });
     await answers('published');
+  });
+
+  it('is examined by the doctor, who hears from the API what it thinks of the credential', async () => {
+    const configuration = { ...service.configuration, state };
+    const addresses = { ...service.addresses, editor: { host: '127.0.0.1', port: editor.port } };
+    const running = { state, version: '', startedAt: '', addresses, pids: {} };
+    const examine = () => checkEditor({ ...contextFor(configuration, {}), addresses, running });
+    expect((await examine()).map(({ name, state }) => [name, state])).toEqual([
+      ['editor', 'ok'],
+      ['credential', 'ok'],
+    ]);
+    const stale = { name: 'Mine', type: CREDENTIAL.type, data: { baseUrl: service.url, token: 'sy_of-another' } };
+    expect((await editor.call('PATCH', `/rest/credentials/${CREDENTIAL.id}`, stale)).status).toBe(200);
+    expect((await examine())[1]).toMatchObject({ state: 'fail', fix: expect.stringContaining('/home/credentials') });
   });
 });
 

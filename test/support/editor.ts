@@ -14,6 +14,7 @@ import { EDITOR_GRACE_MS, EDITOR_HEAP_MB, editorEnvironment } from '../../cli/ed
 import { installPack, providePack } from '../../cli/editor/pack.ts';
 import { findEditor } from '../../cli/editor/provide.ts';
 import { OWNER_EMAIL, ownerPassword, secretFiles } from '../../cli/editor/secrets.ts';
+import { signIn, type EditorSession } from '../../cli/editor/session.ts';
 import { CREDENTIAL, setUp } from '../../cli/editor/set-up.ts';
 import { EDITOR_FOLDER, untilReady } from '../../cli/editor/start.ts';
 import { readTemplates, withCredential, type Template } from '../../cli/editor/templates.ts';
@@ -134,7 +135,7 @@ export async function startEditor(options: EditorOptions): Promise<Editor> {
   let given = options;
   let guard: ChildProcess | undefined;
   let server: number | undefined;
-  let signedIn: Promise<{ cookie: string; browserId: string }> | undefined;
+  let signedIn: Promise<EditorSession> | undefined;
   let apiKey: Promise<string> | undefined;
 
   const start = async (changes: Partial<EditorOptions> = {}) => {
@@ -178,38 +179,16 @@ export async function startEditor(options: EditorOptions): Promise<Editor> {
     await exited;
   };
 
-  const signIn = async () => {
-    const browserId = randomUUID();
-    const answer = await fetch(`${url}/rest/login`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'browser-id': browserId },
-      body: JSON.stringify({ emailOrLdapLoginId: OWNER_EMAIL, password: ownerPassword(state) }),
-    });
-    const cookie = answer.headers.getSetCookie().map((one) => one.split(';')[0]);
-    if (!answer.ok || cookie.length === 0) throw new Error(`login: ${answer.status} ${await answer.text()}`);
-    return { cookie: cookie.join('; '), browserId };
-  };
-  const session = () => (signedIn ??= signIn());
+  const session = () => (signedIn ??= signIn(url, state));
 
   const call = async (method: string, path: string, body?: unknown): Promise<Answer> => {
-    const headers: Record<string, string> = { accept: 'application/json' };
-    if (path.startsWith('/api/')) headers['x-n8n-api-key'] = await (apiKey ??= makeApiKey());
-    else {
-      const { cookie, browserId } = await session();
-      Object.assign(headers, { cookie, 'browser-id': browserId });
-    }
-    if (body !== undefined) headers['content-type'] = 'application/json';
+    if (!path.startsWith('/api/')) return (await session()).call(method, path, body);
     const answer = await fetch(`${url}${path}`, {
       method,
-      headers,
+      headers: { 'x-n8n-api-key': await (apiKey ??= makeApiKey()), 'content-type': 'application/json' },
       body: body === undefined ? null : JSON.stringify(body),
     });
-    const text = await answer.text();
-    try {
-      return { status: answer.status, json: text === '' ? null : JSON.parse(text) };
-    } catch {
-      return { status: answer.status, json: { message: text } };
-    }
+    return { status: answer.status, json: await answer.json() };
   };
 
   const ok = async (method: string, path: string, body?: unknown) => {
