@@ -108,6 +108,7 @@ describe('a try in the editor', () => {
     await world.house.records.triggers.put(
       wanted({
         id: 'timed:test',
+        tokenId: (await world.house.records.triggers.get(production.id))?.tokenId ?? '',
         addresses: [production.address],
         test: true,
         callbackUrl: world.n8n.url('/webhook-test/timed'),
