@@ -50,7 +50,9 @@ export async function switchyardApiTest(
     );
   const access = (await answer.json().catch(() => undefined)) as Partial<Access> | undefined;
   if (answer.status === 404 && isSwitchyard(access))
-    return failed(`This Switchyard is too old for the nodes, which are version ${PACK_VERSION}: update it.`);
+    return failed(
+      `A Switchyard answers at ${address}, but does not know this test: it is older than the nodes, which are version ${PACK_VERSION}, or the base URL has a path that does not belong there.`,
+    );
   if (!answer.ok || access?.state === undefined)
     return failed(
       `Something answers at ${address} with status ${answer.status}, but not as Switchyard does. The base URL is the address that "switchyard up" prints beside "api".`,
