@@ -161,6 +161,17 @@ describe('a mail that a graph gives to a run', () => {
     expect([arrivals('grace').length, world.n8n.calls(path).length]).toEqual([1, 1]);
   });
 
+  it('inside a verdict session answers for the message also when the graph fails afterwards', async () => {
+    const { address, path } = await world.mailTrigger('given-then-failed');
+    world.n8n.on(path, async ({ body }) => {
+      await give(body.id, [`ivan@${MAILBOX_DOMAIN}`]);
+      return { status: 500 };
+    });
+    expect((await send(address)).data).toMatch(/^250 /);
+    expect(await finalRecord(address)).toMatchObject({ outcome: 'delivered' });
+    expect([arrivals('ivan').length, world.n8n.calls(path).length]).toEqual([1, 1]);
+  });
+
   it('is delivered once also when the graph was too slow for its session', async () => {
     const { address, path } = await world.mailTrigger('slow', { timeout: 1 });
     let hand = (): void => undefined;
