@@ -1,15 +1,13 @@
 import type { INodeProperties } from 'n8n-workflow';
 import { DURABLE } from '../shared/durable.ts';
+import { message } from './message-fields.ts';
+import { newMail } from './new-mail-fields.ts';
 
 export interface Options {
   keepInput?: boolean;
   downloadMessage?: boolean;
   binaryProperty?: string;
 }
-
-const show = (...operation: string[]) => ({ show: { operation } });
-const MESSAGE_OPERATIONS = ['deliver', 'dkimSign', 'parse', 'sealArc', 'verify'];
-const NEW_MAIL = ['compose', 'send'];
 
 const choice: INodeProperties[] = [
   {
@@ -84,190 +82,6 @@ const choice: INodeProperties[] = [
       },
     ],
     default: 'send',
-  },
-];
-
-const message: INodeProperties[] = [
-  {
-    displayName: 'Message Source',
-    name: 'messageSource',
-    type: 'options',
-    options: [
-      { name: 'Reference', value: 'reference', description: 'As Receive Mail and the nodes of Switchyard give it' },
-      { name: 'Binary Field', value: 'binary', description: 'A file with the raw message, such as message.eml' },
-    ],
-    default: 'reference',
-    displayOptions: show(...MESSAGE_OPERATIONS),
-  },
-  {
-    displayName: 'Message',
-    name: 'message',
-    type: 'json',
-    default: '={{ $json.message }}',
-    required: true,
-    displayOptions: { show: { operation: MESSAGE_OPERATIONS, messageSource: ['reference'] } },
-    description: 'Reference to the stored message',
-  },
-  {
-    displayName: 'Input Binary Field',
-    name: 'binaryField',
-    type: 'string',
-    default: 'message',
-    required: true,
-    hint: 'The name of the input binary field that has the message',
-    displayOptions: { show: { operation: MESSAGE_OPERATIONS, messageSource: ['binary'] } },
-  },
-  {
-    displayName: 'Sender',
-    name: 'sender',
-    type: 'string',
-    default: '={{ $json.sender }}',
-    displayOptions: show('deliver', 'verify'),
-    description: 'Envelope sender: who bounces go to. Empty for the null sender.',
-  },
-  {
-    displayName: 'Recipient',
-    name: 'recipient',
-    type: 'string',
-    default: '',
-    required: true,
-    placeholder: 'ann@example.com',
-    displayOptions: show('deliver'),
-    description: 'Where it goes',
-  },
-  {
-    displayName: 'Source Address',
-    name: 'sourceAddress',
-    type: 'string',
-    default: '={{ $json.sourceAddress }}',
-    required: true,
-    displayOptions: show('verify'),
-    description: 'IP address of the host that sent it; SPF asks about it',
-  },
-  {
-    displayName: 'HELO',
-    name: 'helo',
-    type: 'string',
-    default: '={{ $json.helo }}',
-    displayOptions: show('verify'),
-    description: 'The name that this host gave',
-  },
-  {
-    displayName: 'Domain',
-    name: 'domain',
-    type: 'string',
-    default: '={{ ($json.recipient || "").split("@").pop() }}',
-    required: true,
-    placeholder: 'example.com',
-    displayOptions: show('dkimSign', 'sealArc'),
-    description: 'The domain of yours whose key signs',
-  },
-  {
-    displayName: 'Authentication',
-    name: 'authentication',
-    type: 'json',
-    default: '={{ $json.authentication }}',
-    required: true,
-    displayOptions: show('sealArc'),
-    description: 'What the verification found: the output of Verify, or of Receive Mail',
-  },
-];
-
-const newMail: INodeProperties[] = [
-  {
-    displayName: 'From',
-    name: 'from',
-    type: 'string',
-    default: '',
-    required: true,
-    placeholder: 'Shop <shop@example.com>',
-    displayOptions: show(...NEW_MAIL),
-    description: 'An address of a domain of this Switchyard, with or without a name',
-  },
-  {
-    displayName: 'To',
-    name: 'to',
-    type: 'string',
-    default: '',
-    required: true,
-    placeholder: 'ann@example.com',
-    displayOptions: show(...NEW_MAIL),
-    description:
-      'One or more addresses, with commas between them. Each must be declared: of an own domain, a destination of a rule, or listed under mail.send.to in switchyard.yaml.',
-  },
-  {
-    displayName: 'Subject',
-    name: 'subject',
-    type: 'string',
-    default: '',
-    displayOptions: show(...NEW_MAIL),
-  },
-  {
-    displayName: 'Email Format',
-    name: 'emailFormat',
-    type: 'options',
-    options: [
-      { name: 'Both', value: 'both', description: 'HTML, and text for programs that do not show it' },
-      { name: 'HTML', value: 'html' },
-      { name: 'Text', value: 'text' },
-    ],
-    default: 'text',
-    displayOptions: show(...NEW_MAIL),
-  },
-  {
-    displayName: 'Text',
-    name: 'text',
-    type: 'string',
-    typeOptions: { rows: 5 },
-    default: '',
-    displayOptions: { show: { operation: NEW_MAIL, emailFormat: ['text', 'both'] } },
-  },
-  {
-    displayName: 'HTML',
-    name: 'html',
-    type: 'string',
-    typeOptions: { rows: 5, editor: 'htmlEditor' },
-    default: '',
-    displayOptions: { show: { operation: NEW_MAIL, emailFormat: ['html', 'both'] } },
-  },
-  {
-    displayName: 'Additional Fields',
-    name: 'additionalFields',
-    type: 'collection',
-    placeholder: 'Add Field',
-    default: {},
-    displayOptions: show(...NEW_MAIL),
-    options: [
-      {
-        displayName: 'Attachments',
-        name: 'attachments',
-        type: 'string',
-        default: '',
-        placeholder: 'data, invoice',
-        description: 'Names of the binary fields to attach, with commas between them',
-      },
-      { displayName: 'Bcc', name: 'bcc', type: 'string', default: '', placeholder: 'ann@example.com' },
-      { displayName: 'Cc', name: 'cc', type: 'string', default: '', placeholder: 'ann@example.com' },
-      {
-        displayName: 'Headers',
-        name: 'headers',
-        type: 'fixedCollection',
-        typeOptions: { multipleValues: true },
-        default: {},
-        placeholder: 'Add Header',
-        options: [
-          {
-            displayName: 'Header',
-            name: 'header',
-            values: [
-              { displayName: 'Name', name: 'name', type: 'string', default: '', placeholder: 'X-Ticket' },
-              { displayName: 'Value', name: 'value', type: 'string', default: '' },
-            ],
-          },
-        ],
-      },
-      { displayName: 'Reply To', name: 'replyTo', type: 'string', default: '', placeholder: 'help@example.com' },
-    ],
   },
 ];
 

@@ -20,7 +20,7 @@ import type { ClosedRun, ResumeMessage } from './contract.ts';
 import { isAway } from './errors.ts';
 import { executionPage, itemOf, waitId } from './identity.ts';
 import { failedItem, inOrder, type End } from './output.ts';
-import { awaitRuns, resultOf, runError, withRun, type Awaited, type Ended } from './runs.ts';
+import { awaitRuns, resultOf, runError, runLink, withRun, type Awaited, type Ended } from './runs.ts';
 
 /** The switch that every acting node has. */
 export const DURABLE: INodeProperties = {
@@ -203,8 +203,7 @@ function linkRuns(context: IExecuteFunctions, awaited: Awaited[]): void {
   const urls = awaited.flatMap(({ run: { url } }) => (url ? [url] : []));
   const [first] = urls;
   if (first === undefined) return;
-  const href = first.replace(/[<>"']/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`);
-  const link = `<a href="${href}" target="_blank">Open ${urls.length === 1 ? 'the run' : 'the first run'} in Temporal</a>`;
+  const link = runLink(first, `Open ${urls.length === 1 ? 'the run' : 'the first run'} in Temporal`);
   context.addExecutionHints({
     message: urls.length === 1 ? link : `${link}; the links of all ${urls.length} are in runUrl.`,
     type: 'info',

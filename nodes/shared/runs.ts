@@ -119,7 +119,13 @@ export function withRun(error: NodeApiError, { id, url }: Run): NodeApiError {
   // The id is long and says nothing to a person; the link does.
   error.message = error.message.replace(`The run ${id} failed: `, '');
   if (!url) return error;
-  error.description = `${error.description ?? ''} The run: ${url}`.trim();
+  error.description = `${error.description ?? ''} ${runLink(url, 'Open the run in Temporal')}`.trim();
   error.context.switchyard = { ...(error.context.switchyard as IDataObject), runUrl: url };
   return error;
+}
+
+/** A link as n8n shows it in hints and errors. */
+export function runLink(url: string, text: string): string {
+  const href = url.replace(/[<>"']/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`);
+  return `<a href="${href}" target="_blank">${text}</a>`;
 }

@@ -133,7 +133,7 @@ describe.skipIf(!hasN8n)('a durable item', () => {
     await switchyard(['ended', 'failed']);
     await expect(run({ items: items(2) })).rejects.toMatchObject({
       message: 'bad mail',
-      description: `mend it (mail.malformed) The run: http://temporal.test/${idOf(1)}`,
+      description: `mend it (mail.malformed) <a href="http://temporal.test/${idOf(1)}" target="_blank">Open the run in Temporal</a>`,
       httpCode: '422',
       context: { itemIndex: 1 },
     });
