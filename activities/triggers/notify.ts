@@ -5,8 +5,8 @@ import { PermanentError, TemporaryError } from '../../protocols/errors.ts';
 import type { Trigger } from '../../stores/records/port.ts';
 import type { CallbackAnswer } from './callbacks.ts';
 
-/** n8n's words for an execution that somebody else has resumed or ended; "is running already" means: come again. */
-const FINISHED = /finished already/i;
+/** n8n's words for an execution that has ended, well or badly; "is running already" means: come again. */
+const FINISHED = /has finished (already|with error)/i;
 
 export const notify = defineStep({
   name: 'trigger.notify',

@@ -276,12 +276,13 @@ describe('an execution that waits', () => {
     expect(new Set(world.n8n.calls(path).map(({ headers }) => headers['webhook-id'])).size).toBe(1);
   });
 
-  it('that somebody else has ended is left alone', async () => {
-    const path = '/webhook-waiting/ended';
-    world.n8n.on(path, () => ({ status: 409, body: { message: 'The execution "7" has finished already.' } }));
-    await parse('wait/ended');
-    await wait('wait-ended', path, ['wait/ended']);
-    await isGone('wait-ended');
+  it.each(['already', 'with error'])('that has finished %s is left alone', async (how) => {
+    const name = `ended-${how.replace(' ', '-')}`;
+    const path = `/webhook-waiting/${name}`;
+    world.n8n.on(path, () => ({ status: 409, body: { message: `The execution "7" has finished ${how}.` } }));
+    await parse(`wait/${name}`);
+    await wait(`wait-${name}`, path, [`wait/${name}`]);
+    await isGone(`wait-${name}`);
     expect(world.n8n.calls(path)).toHaveLength(1);
   });
 
