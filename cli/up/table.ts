@@ -66,7 +66,8 @@ const EDITOR = 'editor';
 function editorRows({ addresses, configuration }: Installation): [string, string, string][] {
   if (!addresses.editor) return [];
   const templates = readTemplates().length;
-  const what = `n8n ${N8N_VERSION}, ${templates} ${templates === 1 ? 'template' : 'templates'}`;
+  const brought = templates === 0 ? '' : `, ${templates} ${templates === 1 ? 'template' : 'templates'}`;
+  const what = `n8n ${N8N_VERSION}${brought}`;
   return [
     [
       EDITOR,
