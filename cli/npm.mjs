@@ -41,7 +41,10 @@ export function runNpm({ npm, args, cwd, onLine, signal }) {
     const read = (line) => {
       if (!line.trim()) return;
       lastLine = line;
-      if (/^npm (error|ERR!)/.test(line) && !/A complete log|errno|(error|ERR!) code |^npm (error|ERR!)\s*$/.test(line))
+      if (
+        /^npm (error|ERR!)/.test(line) &&
+        !/A complete log|(error|ERR!) (errno|code|syscall) |^npm (error|ERR!)\s*$/.test(line)
+      )
         errorLine ||= line.replace(/^npm (error|ERR!)\s*/, '');
       onLine?.(line);
     };
