@@ -126,7 +126,8 @@ export function activityRecords(database: Database): ActivityRecords {
   };
 }
 
-async function openOne(transaction: Database, row: MailActivity): Promise<void> {
+/** Inserts a record, over an older one of the same message where that had an end that may be repeated. */
+export async function openOne(transaction: Database, row: MailActivity): Promise<void> {
   const existing = await transaction
     .selectFrom('activity')
     .select(['id', 'outcome'])
@@ -187,7 +188,7 @@ function toActivity(row: Selectable<Tables['activity']>): MailActivity {
 const HEADER_CHARACTERS = 200;
 const cut = (text: string | null): string | null => text && Array.from(text).slice(0, HEADER_CHARACTERS).join('');
 
-function fromActivity(row: MailActivity): Tables['activity'] {
+export function fromActivity(row: MailActivity): Tables['activity'] {
   return {
     id: row.id,
     delivery_key: row.deliveryKey,

@@ -92,7 +92,7 @@ function toDelivery(row: Selectable<Tables['deliveries']>): Delivery {
   };
 }
 
-function fromDelivery(delivery: Delivery): Tables['deliveries'] {
+export function fromDelivery(delivery: Delivery): Tables['deliveries'] {
   return {
     activity_id: delivery.activityId,
     destination: delivery.destination,

@@ -5,6 +5,7 @@ import { activityRecords } from './activity.ts';
 import { auditRecords } from './audit.ts';
 import { blobOwnerRecords } from './blob-owners.ts';
 import { deliveryRecords } from './deliveries.ts';
+import { inSessionRecords } from './in-session.ts';
 import { inboxRecords } from './inbox.ts';
 import { keyRecords } from './keys.ts';
 import { migrate } from './migrations/index.ts';
@@ -41,6 +42,7 @@ export function recordsOver(database: Database): Records {
     rules: ruleRecords(database),
     activity: activityRecords(database),
     deliveries: deliveryRecords(database),
+    inSession: inSessionRecords(database),
     blobOwners: blobOwnerRecords(database),
     tokens: tokenRecords(database),
     triggers: triggerRecords(database),

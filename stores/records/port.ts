@@ -183,6 +183,31 @@ export interface DeliveryRecords {
   ): Promise<void>;
 }
 
+/** A delivery that a session makes by itself, without a run. `attempts` and `resent` are those of its record. */
+export interface SessionDelivery {
+  record: MailActivity;
+  destination: string;
+  state: Delivery['state'];
+  host: string | null;
+  reply: SmtpReply | null;
+}
+
+export interface InSessionRecords {
+  /**
+   * Inserts the record and its one delivery in one commit, durable when it resolves; replaces what
+   * `ActivityRecords.open` would.
+   * @throws PermanentError `activity.exists`
+   */
+  open(delivery: SessionDelivery): Promise<void>;
+  /** The end of an attempt, and in the same commit that of the record, unless null or a run has taken it meanwhile. */
+  settle(
+    id: string,
+    destination: string,
+    change: Pick<SessionDelivery, 'state' | 'host' | 'reply'>,
+    end: Pick<MailActivity, 'outcome' | 'errorCode' | 'errorText' | 'reply'> | null,
+  ): Promise<void>;
+}
+
 export interface BlobOwnerRecords {
   /**
    * A blob may have several owners; the last one to go frees it. `expiresAt` null keeps it until `disown`.
@@ -360,6 +385,7 @@ export interface Records {
   rules: RuleRecords;
   activity: ActivityRecords;
   deliveries: DeliveryRecords;
+  inSession: InSessionRecords;
   blobOwners: BlobOwnerRecords;
   tokens: TokenRecords;
   triggers: TriggerRecords;

@@ -1,8 +1,8 @@
 /**
  * SQLite through node:sqlite, as a Kysely dialect. The only file that knows SQLite.
  *
- * - WAL with synchronous=FULL: a commit is on the disk when it returns. A 250 promises that the message survives
- *   a power cut; NORMAL would lose the last commits.
+ * - WAL, and a commit is on the disk when its caller goes on: a 250 promises that the message survives a power cut.
+ *   The sync is done beside the event loop (`wal-sync.ts`), hence synchronous=NORMAL, and before anybody hears of it.
  * - Several processes share the file. node:sqlite is synchronous, so a long busy time-out would stop the event
  *   loop of an SMTP server: the time-out in SQLite is short, and waiting for the lock is done here with timers.
  * - Transactions are BEGIN IMMEDIATE: they take the write lock at once, so that none fails half way because
@@ -25,6 +25,7 @@ import {
 } from 'kysely';
 import { messageOf, TemporaryError } from '../../protocols/errors.ts';
 import type { Database, Tables } from './tables.ts';
+import { createWalSync, type WalSync } from './wal-sync.ts';
 
 /** ms that SQLite itself waits for a lock: about one fsync of another process, and no longer than a loop may stand still. */
 const BUSY_TIMEOUT = 10;
@@ -52,10 +53,10 @@ export async function openSqlite(file: string): Promise<Database> {
   try {
     // A user like any other: processes that start together wait for each other here too.
     await connection.acquire();
-    for (const pragma of ['journal_mode = wal', 'synchronous = full', 'foreign_keys = on']) {
+    for (const pragma of ['journal_mode = wal', 'synchronous = normal', 'foreign_keys = on']) {
       await connection.executeQuery(CompiledQuery.raw(`pragma ${pragma}`));
     }
-    connection.release();
+    await connection.release();
   } catch (thrown) {
     database.close();
     throw thrown;
@@ -87,10 +88,13 @@ function sqliteDriver(connection: SqliteConnection): Driver {
     commitTransaction: () => run('commit'),
     // A full disk or an I/O error may have rolled back already.
     rollbackTransaction: async () => (connection.inTransaction ? run('rollback') : undefined),
-    releaseConnection: async () => connection.release(),
-    destroy: async () => connection.close(),
+    releaseConnection: () => connection.release(),
+    destroy: () => connection.close(),
   };
 }
+
+/** Statements that leave nothing to sync. A transaction that only reads is taken for one that writes: there is none. */
+const READS = /^\s*(?:select|pragma|begin|rollback)\b/i;
 
 /** The one connection of a process. Its users take turns: a transaction spans several awaits. */
 class SqliteConnection implements DatabaseConnection {
@@ -98,13 +102,17 @@ class SqliteConnection implements DatabaseConnection {
   readonly #file: string;
   readonly #statements = new Map<string, StatementSync>();
   readonly #queue: { take(): void; deadline: number }[] = [];
+  readonly #wal: WalSync;
   #taken = false;
+  /** The present user has changed something that is not synced yet. */
+  #changed = false;
   /** When the present user gives up waiting for the lock; waiting in the queue counts. */
   #deadline = 0;
 
   constructor(database: DatabaseSync, file: string) {
     this.#database = database;
     this.#file = file;
+    this.#wal = createWalSync(`${file}-wal`);
   }
 
   get inTransaction(): boolean {
@@ -119,10 +127,17 @@ class SqliteConnection implements DatabaseConnection {
     return this;
   }
 
-  release(): void {
+  /** The next user goes on at once; this one when what it has committed is on the disk. */
+  async release(): Promise<void> {
+    const changed = this.#changed;
+    this.#changed = false;
     const next = this.#queue.shift();
     if (next) next.take();
     else this.#taken = false;
+    if (!changed) return;
+    await this.#wal.sync().catch((thrown: unknown) => {
+      throw unavailable(thrown, this.#file);
+    });
   }
 
   async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
@@ -141,7 +156,8 @@ class SqliteConnection implements DatabaseConnection {
     throw new Error('Records are read in pages, not streamed: a stream would hold the connection.');
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    await this.#wal.close();
     this.#statements.clear();
     this.#database.close();
   }
@@ -149,6 +165,7 @@ class SqliteConnection implements DatabaseConnection {
   #execute<Row>(query: CompiledQuery): QueryResult<Row> {
     const statement = this.#prepare(query.sql);
     const parameters = query.parameters as SQLInputValue[];
+    if (!READS.test(query.sql)) this.#changed = true;
     if (statement.columns().length > 0) return { rows: statement.all(...parameters) as Row[] };
     const { changes, lastInsertRowid } = statement.run(...parameters);
     return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };

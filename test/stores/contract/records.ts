@@ -326,6 +326,69 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
       });
     });
 
+    describe('deliveries in a session', () => {
+      const destination = 'c@inbox.test';
+      const first = (change: Parameters<typeof activity>[0] = {}) =>
+        activity({ workflowId: null, attempts: 1, ...change });
+      const before = { destination, state: 'committing' as const, host: 'mx.inbox.test', reply: null };
+      const accepted = { code: 250, enhanced: '2.0.0', text: 'Stored' };
+      const delivered = { outcome: 'delivered' as const, errorCode: null, errorText: null, reply: null };
+
+      it('leave what the three stores of a run leave', async () => {
+        const record = first();
+        await records.inSession.open({ record, ...before });
+        expect(await records.activity.get(record.id)).toEqual(record);
+        expect(await records.deliveries.get(record.id, destination)).toMatchObject({
+          state: 'committing',
+          attempts: 1,
+          host: 'mx.inbox.test',
+          resent: false,
+        });
+        await records.inSession.settle(
+          record.id,
+          destination,
+          { state: 'delivered', host: 'mx2.inbox.test', reply: accepted },
+          delivered,
+        );
+        expect(await records.activity.get(record.id)).toEqual({
+          ...record,
+          ...delivered,
+          closedAt: expect.stringMatching(/Z$/),
+        });
+        expect(await records.deliveries.list(record.id)).toMatchObject([
+          { state: 'delivered', attempts: 1, host: 'mx2.inbox.test', reply: accepted },
+        ]);
+      });
+
+      it('are refused for a message that has a record, and begin anew after an end that may be repeated', async () => {
+        const record = first();
+        await records.inSession.open({ record, ...before });
+        const again = first({ deliveryKey: record.deliveryKey });
+        await expect(records.inSession.open({ record: again, ...before })).rejects.toMatchObject({
+          code: 'activity.exists',
+        });
+        expect(await records.deliveries.list(again.id)).toEqual([]);
+        const end = { outcome: 'failed' as const, errorCode: 'mail.deferred', errorText: 'later', reply: null };
+        await records.inSession.settle(record.id, destination, { state: 'deferred', host: null, reply: REPLY }, end);
+        await records.inSession.open({ record: again, ...before });
+        expect(await records.activity.get(record.id)).toBeUndefined();
+        expect(await records.deliveries.list(record.id)).toEqual([]);
+        expect(await records.activity.byDeliveryKey(record.deliveryKey ?? '')).toEqual(again);
+      });
+
+      it('do not close what was given to a run meanwhile, nor what is final', async () => {
+        const record = first();
+        await records.inSession.open({ record, ...before });
+        await records.activity.giveTo(record.id, 'mail/9', { type: 'forward', destinations: [destination] });
+        const change = { state: 'delivered' as const, host: null, reply: accepted };
+        await records.inSession.settle(record.id, destination, change, delivered);
+        expect(await records.activity.get(record.id)).toMatchObject({ outcome: 'accepted', workflowId: 'mail/9' });
+        await records.activity.close(record.id, { ...delivered, outcome: 'bounced' }, 'mail/9');
+        await records.inSession.settle(record.id, destination, change, delivered);
+        expect(await records.activity.get(record.id)).toMatchObject({ outcome: 'bounced' });
+      });
+    });
+
     describe('blob owners', () => {
       const ref = { key: `mail/${'a'.repeat(64)}`, sha256: 'a'.repeat(64), size: 1 };
       const [early, now, late] = [

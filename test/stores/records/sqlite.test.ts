@@ -1,11 +1,12 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { open, type FileHandle } from 'node:fs/promises';
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { text } from 'node:stream/consumers';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { migrate, migrations } from '../../../stores/records/migrations/index.ts';
 import { openRecords, RECORDS_FILE } from '../../../stores/records/open.ts';
 import { openSqlite } from '../../../stores/records/sqlite.ts';
@@ -66,15 +67,46 @@ describe('records in SQLite', () => {
     for (const file of files) expect([file, statSync(join(state, file)).mode & 0o777]).toEqual([file, 0o600]);
   });
 
-  it('syncs every commit (WAL, synchronous=FULL)', async () => {
+  it('syncs the log (WAL) after every commit and before the caller goes on, one sync for several that wait', async () => {
     const database = await openSqlite(join(emptyState(), RECORDS_FILE));
     cleanUps.push(() => database.destroy());
     const { CompiledQuery } = await import('kysely');
-    const pragma = async (name: string) =>
-      Object.values((await database.executeQuery(CompiledQuery.raw(`pragma ${name}`))).rows[0] as object)[0];
-    expect(await pragma('journal_mode')).toBe('wal');
-    // https://www.sqlite.org/pragma.html#pragma_synchronous: FULL is 2.
-    expect(await pragma('synchronous')).toBe(2);
+    const [mode] = (await database.executeQuery(CompiledQuery.raw('pragma journal_mode'))).rows;
+    expect(mode).toEqual({ journal_mode: 'wal' });
+    await database.executeQuery(CompiledQuery.raw('create table t (n integer)'));
+    const insert = () => database.executeQuery(CompiledQuery.raw('insert into t values (1)'));
+    const count = () => database.executeQuery(CompiledQuery.raw('select count(*) from t'));
+
+    const probe = await open(import.meta.filename);
+    const datasync = vi.spyOn(Object.getPrototypeOf(probe) as FileHandle, 'datasync');
+    await probe.close();
+    cleanUps.push(async () => datasync.mockRestore());
+    await insert();
+    await count();
+    expect(datasync).toHaveBeenCalledTimes(1);
+    await database.transaction().execute(async (transaction) => {
+      await transaction.executeQuery(CompiledQuery.raw('insert into t values (1)'));
+      await transaction.executeQuery(CompiledQuery.raw('insert into t values (1)'));
+    });
+    expect(datasync).toHaveBeenCalledTimes(2);
+
+    datasync.mockClear();
+    let held: (() => void) | undefined;
+    datasync.mockImplementationOnce(() => new Promise((resolve) => (held = resolve)));
+    let done = 0;
+    const first = insert().then(() => (done += 1));
+    await vi.waitFor(() => expect(datasync).toHaveBeenCalledTimes(1));
+    const others = Array.from({ length: 10 }, () => insert().then(() => (done += 1)));
+    // Readers do not wait for the disk, and see what was committed.
+    expect((await count()).rows).toEqual([{ 'count(*)': 14 }]);
+    expect(done).toBe(0);
+    held?.();
+    await Promise.all([first, ...others]);
+    expect(datasync).toHaveBeenCalledTimes(2);
+
+    datasync.mockRejectedValueOnce(Object.assign(new Error('EIO: i/o error, fdatasync'), { syscall: 'fdatasync' }));
+    await expect(insert()).rejects.toMatchObject({ code: 'records.unavailable' });
+    await insert();
   });
 
   it('says records.unavailable for a file that is no database, and for a folder that cannot be made', async () => {
