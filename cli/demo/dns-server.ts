@@ -39,6 +39,15 @@ export interface DnsServer {
   close(): Promise<void>;
 }
 
+export interface DnsServerOptions {
+  /** A loopback address. @default 127.0.0.1 */
+  host?: string;
+  /** @default a free one */
+  port?: number;
+  /** Says in place of the records what bytes go back for a question, for tests of servers that lie; undefined leaves it to the records. */
+  lie?(question: Question, query: Packet, transport: 'udp' | 'tcp'): Buffer | undefined;
+}
+
 /** RFC 1035, 4.2.1: what fits without EDNS. */
 const PLAIN_UDP_LIMIT = 512;
 /** The size that DNS software agreed on to avoid fragments; larger offers are cut to it. */
@@ -54,10 +63,9 @@ const PORT_TRIES = 20;
 /**
  * Starts the server.
  * @param zones records by name; authoritative for everything, so an unknown name is NXDOMAIN
- * @param options `host` a loopback address (default 127.0.0.1), `port` (default: a free one)
  * @throws PermanentError `configuration.invalid` for a record it cannot read, here and in `set`
  */
-export async function startDnsServer(zones: Zones, options: { host?: string; port?: number } = {}): Promise<DnsServer> {
+export async function startDnsServer(zones: Zones, options: DnsServerOptions = {}): Promise<DnsServer> {
   const host = options.host ?? '127.0.0.1';
   const names = new Map<string, string[]>();
   const faults = new Map<string, Fault>();
@@ -85,6 +93,8 @@ export async function startDnsServer(zones: Zones, options: { host?: string; por
     queries.push({ name: keyOf(question.name), type: question.type, transport });
     const fault = faults.get(keyOf(question.name));
     if (fault === 'silent') return undefined;
+    const lie = options.lie?.(question, query, transport);
+    if (lie) return lie;
     if (fault) return encode(query, fault === 'servfail' ? CODES.SERVFAIL : CODES.REFUSED, [], []);
 
     const found = lookUp(question);

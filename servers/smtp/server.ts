@@ -15,6 +15,7 @@ import { messageOf, PermanentError } from '../../protocols/errors.ts';
 import type { RunningServer, ServerOptions } from '../server.ts';
 import { lazyTemporal } from '../temporal.ts';
 import { newRecord, receive, type Reception, type Transaction } from './receive.ts';
+import { readDataOf } from './data-stream.ts';
 import { Flood, localTrouble, replyError, replyLines, replyOf } from './reply.ts';
 import { certificateFor } from './tls.ts';
 import { serveMetrics } from '../metrics.ts';
@@ -225,7 +226,10 @@ function listen(server: SMTPServer, port: number, host: string): Promise<void> {
 /** RFC 3463 code at the start of a reply's text. */
 const OWN_ENHANCED = /^[245]\.\d{1,3}\.\d{1,3} /;
 
-/** smtp-server derives the enhanced code from the basic code alone; where a reply brings its own, that one is sent. */
+/**
+ * smtp-server derives the enhanced code from the basic code alone; where a reply brings its own, that one is sent. And
+ * the message is read our way.
+ */
 class ReplyingServer extends SMTPServer {
   override connect(socket: Socket, options?: Parameters<SMTPServer['connect']>[1]): void {
     super.connect(socket, options);
@@ -237,5 +241,10 @@ class ReplyingServer extends SMTPServer {
       if (own === undefined || typeof text !== 'string') return send(code, text, context);
       send(code, replyLines(text, own), false);
     };
+    readDataOf(connection, () => {
+      // Whoever does not wait speaks to several servers at once, or in the name of another program.
+      connection.send(503, '5.5.1 The message comes after the answer to DATA (RFC 2920, 3.1)');
+      connection.close();
+    });
   }
 }

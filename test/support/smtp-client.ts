@@ -100,7 +100,7 @@ export async function sendMail(endpoint: { host: string; port: number }, envelop
 }
 
 /** RFC 5321, 4.5.2, and the final dot. */
-function stuffed(message: Buffer | string): Buffer {
+export function stuffed(message: Buffer | string): Buffer {
   const text = Buffer.isBuffer(message) ? message.toString('latin1') : Buffer.from(message).toString('latin1');
   const dotted = text.replace(/^\./gm, '..');
   return Buffer.from(`${dotted}${dotted.endsWith('\r\n') ? '' : '\r\n'}.\r\n`, 'latin1');

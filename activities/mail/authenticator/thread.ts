@@ -1,7 +1,11 @@
-/** Runs inside the worker threads: mailauth on one message. Errors go back as plain facts, since a clone loses their class. */
+/**
+ * Runs inside the worker threads: mailauth on messages, several at once, since each waits for DNS most of its time.
+ * Errors go back as plain facts, since a clone loses their class.
+ */
 import { workerData } from 'piscina';
 import mailauth from 'mailauth';
 import type { AuthenticateResult } from 'mailauth';
+import { tooLate } from './late.ts';
 import type { SignRequest, Signed, Verified, VerifyRequest } from './port.ts';
 import { openBlobs } from '../../../stores/blobs/open.ts';
 import { createResolver } from '../../network/dns.ts';
@@ -22,12 +26,13 @@ export interface ThreadData {
 export type Answer<T> = { value: T } | { error: ErrorFacts & { temporary: boolean } };
 
 const { configuration } = workerData as ThreadData;
+const deadline = configuration.mail.limits.verification;
 const blobs = await openBlobs(configuration);
 const resolver = createResolver(configuration.dns);
 
 /** SPF, DKIM, DMARC and ARC of one message, strictly by the RFCs. */
 export async function verify(request: VerifyRequest): Promise<Answer<Verified>> {
-  return answer(async () => {
+  return answer('verified', async () => {
     const result: AuthenticateResult = await mailauth.authenticate(await blobs.read(request.key), {
       ip: request.sourceAddress,
       helo: request.helo,
@@ -43,7 +48,7 @@ export async function verify(request: VerifyRequest): Promise<Answer<Verified>> 
 
 /** The DKIM signature and the ARC set for one message with new fields on top. */
 export async function sign(request: SignRequest): Promise<Answer<Signed>> {
-  return answer(async () => {
+  return answer('signed', async () => {
     const composition: Composition = { key: request.key, prepend: request.prepend, authservId: configuration.hostname };
     if (request.dkim) composition.prepend = (await dkim(composition, request.dkim)) + composition.prepend;
     if (!request.arc) return { header: composition.prepend, instance: 0 };
@@ -116,9 +121,12 @@ function describe(problem: unknown): string {
   return problem ? messageOf(problem) : 'no signature came back';
 }
 
-async function answer<T>(work: () => Promise<T>): Promise<Answer<T>> {
+/** What is late goes on by itself until its DNS answers or times out; nobody waits for it. */
+async function answer<T>(done: string, work: () => Promise<T>): Promise<Answer<T>> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(tooLate(done, deadline)), deadline);
   try {
-    return { value: await work() };
+    return { value: await Promise.race([work(), late.promise]) };
   } catch (thrown) {
     if (thrown instanceof SwitchyardError)
       return {
@@ -138,5 +146,7 @@ async function answer<T>(work: () => Promise<T>): Promise<Answer<T>> {
         temporary: false,
       },
     };
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -4,21 +4,32 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import type { Configuration } from '../../../stores/configuration/schema.ts';
-import { PermanentError, TemporaryError } from '../../../protocols/errors.ts';
+import { messageOf, PermanentError, TemporaryError } from '../../../protocols/errors.ts';
+import { tooLate } from './late.ts';
 import type { Authenticator, SignRequest, Signed, Verified, VerifyRequest } from './port.ts';
 import type { Answer, ThreadData } from './thread.ts';
 
+type Balancer = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']>;
+
 /** More threads than cores only add memory: the work is CPU. */
 const MAX_THREADS = Math.max(1, Math.min(4, availableParallelism()));
+/** Messages of one thread at once: with one alone, two domains whose DNS is silent would stop all mail. */
+const TASKS_PER_THREAD = 64;
 /** A message is streamed; a thread that needs more than this is being attacked. */
 const THREAD_HEAP_MB = 256;
+/** A thread takes 0.3 s of CPU to start; the second one stays for the next message. */
+const THREAD_IDLE_MS = 60_000;
+/** ms after its deadline that a task is given to say so itself; a thread that does not is stuck in a computation. */
+const STUCK_AFTER_MS = 2_000;
 
 export function openAuthenticator(configuration: Configuration): Authenticator {
   const pool = new Piscina({
     filename: fileURLToPath(new URL(`./thread${extname(import.meta.filename)}`, import.meta.url)),
     minThreads: 1,
     maxThreads: MAX_THREADS,
-    concurrentTasksPerWorker: 1,
+    concurrentTasksPerWorker: TASKS_PER_THREAD,
+    loadBalancer: leastBusy,
+    idleTimeout: THREAD_IDLE_MS,
     workerData: { configuration } satisfies ThreadData,
     resourceLimits: { maxOldGenerationSizeMb: THREAD_HEAP_MB },
   });
@@ -29,20 +40,22 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
     request: VerifyRequest | SignRequest,
     signal?: AbortSignal,
   ): Promise<T> {
-    const timeout = AbortSignal.timeout(deadline);
+    const done = name === 'verify' ? 'verified' : 'signed';
+    const stuck = AbortSignal.timeout(deadline + STUCK_AFTER_MS);
+    const attempt = () => pool.run(request, { name, signal: stuck }) as Promise<Answer<T>>;
     let answer: Answer<T>;
     try {
-      answer = (await pool.run(request, {
-        name,
-        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      })) as Answer<T>;
+      // A thread that was ended took every message in it along; the others are taken up once more.
+      const running = attempt().catch((thrown: unknown) => {
+        if (stuck.aborted) throw tooLate(done, deadline, thrown);
+        return attempt();
+      });
+      answer = await (signal ? Promise.race([running, aborted(signal)]) : running);
     } catch (thrown) {
-      // An abort kills the thread; so does a heap over its limit.
+      if (thrown instanceof TemporaryError) throw thrown;
       throw new TemporaryError({
         code: 'mail.verification_timeout',
-        message: timeout.aborted
-          ? `The message was not ${name === 'verify' ? 'verified' : 'signed'} within ${deadline} ms.`
-          : `The ${name} thread ended early.`,
+        message: `The message could not be ${done}: ${messageOf(thrown)}`,
         fix: 'Try again; if it stays so, look at DNS and at mail.limits.verification.',
         cause: thrown,
       });
@@ -57,4 +70,19 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
     sign: (request, signal) => run<Signed>('sign', request, signal),
     close: () => pool.close(),
   };
+}
+
+/** The pool's own way leaves a thread alone that has a task with a signal. A thread is added while all are in use. */
+const leastBusy: Balancer = (_task, threads) => {
+  const [first] = threads.toSorted((a, b) => a.currentUsage - b.currentUsage);
+  if (!first || first.currentUsage >= TASKS_PER_THREAD) return null;
+  return first.currentUsage > 0 && threads.length < MAX_THREADS ? null : first;
+};
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const end = (): void => reject(signal.reason as Error);
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
+  });
 }
