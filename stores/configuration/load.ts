@@ -94,6 +94,7 @@ function complete(configuration: Configuration, folder: string, problems: Proble
     ...configuration,
     hostname: normalized(() => toAsciiDomain(configuration.hostname), ['hostname'], problems) ?? '',
     state: resolve(folder, configuration.state),
+    records: completeRecords(configuration.records, folder),
     mail: {
       ...mail,
       send: { to: mail.send.to.map((entry, index) => completeSendTo(entry, ['mail', 'send', 'to', index], problems)) },
@@ -107,6 +108,12 @@ function complete(configuration: Configuration, folder: string, problems: Proble
       transport: keyed(outbound.transport, ['outbound', 'transport'], problems, (target) => target),
     },
   };
+}
+
+/** A host that begins with / is the folder of a socket and absolute already. */
+function completeRecords({ postgres }: Configuration['records'], folder: string): Configuration['records'] {
+  if (!postgres) return {};
+  return { postgres: { ...postgres, ...(postgres.ca !== undefined && { ca: resolve(folder, postgres.ca) }) } };
 }
 
 type Rules = Configuration['mail']['domains'][string]['rules'];

@@ -159,11 +159,57 @@ const Triggers = z.strictObject({
   forgetAfter: Duration.default(7 * 86_400_000),
 });
 
+/** The records in PostgreSQL. Its password is no part of the file: SWITCHYARD_POSTGRES_PASSWORD. */
+const Postgres = z.strictObject({
+  /** Name, address, or the folder of a socket. */
+  host: z.string().min(1).default('127.0.0.1'),
+  port: Port.default(5432),
+  database: z.string().min(1).default('switchyard'),
+  user: z.string().min(1).default('switchyard'),
+  /** Where the tables are; made when it is missing. */
+  schema: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'write a plain name: lower-case letters, digits and _')
+    .default('public'),
+  /** Verified TLS; without a word of it, everywhere but on this machine. */
+  tls: z.boolean().optional(),
+  /** PEM file of the authority that signed the server's certificate, where the system does not know it. */
+  ca: z.string().optional(),
+  /** Connections of one process: four processes a machine on a server of 100 leave room for others. */
+  connections: z.number().int().positive().max(1_000).default(10),
+});
+
+/** The blobs in a bucket of S3. Its keys are no part of the file: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY. */
+const S3 = z.strictObject({
+  bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'write the name of a bucket, such as switchyard-mail'),
+  region: z.string().min(1).default('us-east-1'),
+  /** Of a server other than Amazon's, such as https://s3.example.net. */
+  endpoint: z
+    .url({ protocol: /^https?$/ })
+    .refine(isOrigin, 'write scheme, host and port alone, such as https://s3.example.net')
+    .transform((text) => new URL(text).origin)
+    .optional(),
+  /** Before every key, so that others may use the bucket too. */
+  prefix: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9_-][A-Za-z0-9_.-]*(\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$/,
+      'write names parted by /, such as switchyard',
+    )
+    .optional(),
+  /** The bucket in the path of the URL, not in its host name; without a word of it, where an endpoint is named. */
+  pathStyle: z.boolean().optional(),
+});
+
 export const Configuration = z.strictObject({
   /** Our name in EHLO, Received and Authentication-Results. */
   hostname: z.string().default('switchyard.test'),
   /** The state folder, relative to the configuration file. */
   state: z.string().default('.switchyard'),
+  /** Rules, activity, keys: a SQLite file in the state folder, unless a database is named. */
+  records: z.strictObject({ postgres: Postgres.optional() }).prefault({}),
+  /** Messages: files in the state folder, unless a bucket is named. */
+  blobs: z.strictObject({ s3: S3.optional() }).prefault({}),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   http: z
     .strictObject({

@@ -15,7 +15,8 @@ export function activityRecords(database: Database): ActivityRecords {
   return {
     open: (rows) =>
       database.transaction().execute(async (transaction) => {
-        for (const row of rows) await openOne(transaction, row);
+        // In one order everywhere: two sessions with the same message to the same people never wait for each other.
+        for (const row of rows.toSorted(byDeliveryKey)) await openOne(transaction, row);
       }),
     async byDeliveryKey(deliveryKey) {
       const row = await database
@@ -118,7 +119,9 @@ export function activityRecords(database: Database): ActivityRecords {
         await transaction
           .deleteFrom('deliveries')
           .where('updated_at', '<', time)
-          .where('activity_id', 'not in', transaction.selectFrom('activity').select('id'))
+          .where(({ not, exists, selectFrom }) =>
+            not(exists(selectFrom('activity').select('id').whereRef('activity.id', '=', 'deliveries.activity_id'))),
+          )
           .execute();
         const gone = await transaction.deleteFrom('activity').where('id', 'in', old).executeTakeFirst();
         return Number(gone.numDeletedRows);
@@ -126,8 +129,25 @@ export function activityRecords(database: Database): ActivityRecords {
   };
 }
 
+const byDeliveryKey = (one: MailActivity, other: MailActivity): number =>
+  (one.deliveryKey ?? '') < (other.deliveryKey ?? '') ? -1 : 1;
+
 /** Inserts a record, over an older one of the same message where that had an end that may be repeated. */
 export async function openOne(transaction: Database, row: MailActivity): Promise<void> {
+  // Another process may open one with the same delivery key between our look and our insert: then we look again.
+  for (;;) {
+    await makeWay(transaction, row);
+    const inserted = await transaction
+      .insertInto('activity')
+      .values(fromActivity(row))
+      .onConflict((conflict) => conflict.doNothing())
+      .executeTakeFirst();
+    if (inserted.numInsertedOrUpdatedRows === 1n) return;
+  }
+}
+
+/** Removes what may be replaced. @throws PermanentError `activity.exists` for what may not */
+async function makeWay(transaction: Database, row: MailActivity): Promise<void> {
   const existing = await transaction
     .selectFrom('activity')
     .select(['id', 'outcome'])
@@ -137,13 +157,13 @@ export async function openOne(transaction: Database, row: MailActivity): Promise
         ...(row.deliveryKey === null ? [] : [expression('delivery_key', '=', row.deliveryKey)]),
       ]),
     )
+    .forUpdate()
     .execute();
   for (const one of existing) {
     if (!REPEATABLE.includes(one.outcome as Outcome)) throw exists(one, row);
     await transaction.deleteFrom('deliveries').where('activity_id', '=', one.id).execute();
     await transaction.deleteFrom('activity').where('id', '=', one.id).execute();
   }
-  await transaction.insertInto('activity').values(fromActivity(row)).execute();
 }
 
 function exists(found: { id: string; outcome: string }, row: MailActivity): PermanentError {

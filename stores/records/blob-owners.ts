@@ -1,15 +1,19 @@
 /** Who needs which blob. A blob without an owner is swept after a day. */
 import { TemporaryError } from '../../protocols/errors.ts';
+import { hold } from './locks.ts';
 import type { BlobOwnerRecords } from './port.ts';
 import { timeNow, type Database } from './tables.ts';
 
 /** The owner of what the sweep is about to remove. */
 const SWEEP = 'sweep';
+/** What an owner and the sweep want of a blob that nobody owns yet. */
+const lockOf = (key: string): string => `blob/${key}`;
 
 export function blobOwnerRecords(database: Database): BlobOwnerRecords {
   return {
     own: (ref, owner, expiresAt) =>
       database.transaction().execute(async (transaction) => {
+        await hold(transaction, lockOf(ref.key));
         if (await isSwept(transaction, ref.key)) throw swept(ref.key);
         await transaction
           .insertInto('blob_owners')
@@ -26,6 +30,7 @@ export function blobOwnerRecords(database: Database): BlobOwnerRecords {
     isOwned: (key, now) => isOwned(database, key, now),
     claim: (key, now, until) =>
       database.transaction().execute(async (transaction) => {
+        await hold(transaction, lockOf(key));
         if (await isOwned(transaction, key, now)) return false;
         const claim = { sha256: key.slice(key.lastIndexOf('/') + 1), size: 0, expires_at: until };
         await transaction

@@ -5,7 +5,10 @@ import { fromFlag, fromJson, timeNow, toFlag, toJson, type Database, type Tables
 
 export function deliveryRecords(database: Database): DeliveryRecords {
   return {
-    get: (activityId, destination) => find(database, activityId, destination),
+    async get(activityId, destination) {
+      const row = await rowOf(database, activityId, destination).executeTakeFirst();
+      return row && toDelivery(row);
+    },
     async list(activityId) {
       const rows = await database
         .selectFrom('deliveries')
@@ -17,20 +20,31 @@ export function deliveryRecords(database: Database): DeliveryRecords {
     },
     begin: (activityId, destination, counts = 'message') =>
       database.transaction().execute(async (transaction) => {
-        const before = await find(transaction, activityId, destination);
-        // Nothing will be sent: no attempt to count.
-        if (before?.state === 'delivered' || before?.state === 'refused') return before;
-        await put(transaction, {
-          activityId,
-          destination,
-          // `committing` stays until the attempt has an end of its own: a second crash must find it too.
-          state: before?.state === 'committing' ? 'committing' : 'pending',
-          attempts: (before?.attempts ?? 0) + 1,
-          host: before?.host ?? null,
-          reply: before?.reply ?? null,
-          resent: before?.resent ?? false,
-          updatedAt: timeNow(),
-        });
+        const first = { ...NEW, activityId, destination, attempts: 1, updatedAt: timeNow() };
+        // Of several that begin at once one makes the row; the others wait for it and find it.
+        const made = await transaction
+          .insertInto('deliveries')
+          .values(fromDelivery(first))
+          .onConflict((conflict) => conflict.doNothing())
+          .executeTakeFirst();
+        let before: Delivery | undefined;
+        if (made.numInsertedOrUpdatedRows !== 1n) {
+          const row = await rowOf(transaction, activityId, destination).forUpdate().executeTakeFirstOrThrow();
+          before = toDelivery(row);
+          // Nothing will be sent: no attempt to count.
+          if (before.state === 'delivered' || before.state === 'refused') return before;
+          await transaction
+            .updateTable('deliveries')
+            .set({
+              // `committing` stays until the attempt has an end of its own: a second crash must find it too.
+              state: before.state === 'committing' ? 'committing' : 'pending',
+              attempts: before.attempts + 1,
+              updated_at: timeNow(),
+            })
+            .where('activity_id', '=', activityId)
+            .where('destination', '=', destination)
+            .execute();
+        }
         if (counts === 'message') {
           await transaction
             .updateTable('activity')
@@ -40,42 +54,54 @@ export function deliveryRecords(database: Database): DeliveryRecords {
         }
         return before;
       }),
-    set: (activityId, destination, change) =>
-      database.transaction().execute(async (transaction) => {
-        const before = await find(transaction, activityId, destination);
-        await put(transaction, {
-          activityId,
-          destination,
-          state: change.state,
-          attempts: before?.attempts ?? 0,
-          host: change.host ?? before?.host ?? null,
-          reply: change.reply ?? before?.reply ?? null,
-          resent: change.resent ?? before?.resent ?? false,
-          updatedAt: timeNow(),
-        });
-        if (change.resent) {
-          await transaction.updateTable('activity').set({ resent: 1 }).where('id', '=', activityId).execute();
-        }
-      }),
+    async set(activityId, destination, change) {
+      if (!change.resent) return put(database, activityId, destination, change);
+      await database.transaction().execute(async (transaction) => {
+        await put(transaction, activityId, destination, change);
+        await transaction.updateTable('activity').set({ resent: 1 }).where('id', '=', activityId).execute();
+      });
+    },
   };
 }
 
-async function find(database: Database, activityId: string, destination: string): Promise<Delivery | undefined> {
-  const row = await database
+const NEW = { state: 'pending', attempts: 0, host: null, reply: null, resent: false } as const;
+
+const rowOf = (database: Database, activityId: string, destination: string) =>
+  database
     .selectFrom('deliveries')
     .selectAll()
     .where('activity_id', '=', activityId)
-    .where('destination', '=', destination)
-    .executeTakeFirst();
-  return row && toDelivery(row);
-}
+    .where('destination', '=', destination);
 
-async function put(transaction: Database, delivery: Delivery): Promise<void> {
-  const { activity_id, destination, ...columns } = fromDelivery(delivery);
-  await transaction
+/** One statement, so that no other change of the row comes in between; what the change does not name stays. */
+async function put(
+  database: Database,
+  activityId: string,
+  destination: string,
+  change: Parameters<DeliveryRecords['set']>[2],
+): Promise<void> {
+  const row = fromDelivery({
+    ...NEW,
+    activityId,
+    destination,
+    state: change.state,
+    host: change.host ?? null,
+    reply: change.reply ?? null,
+    resent: change.resent ?? false,
+    updatedAt: timeNow(),
+  });
+  await database
     .insertInto('deliveries')
-    .values({ activity_id, destination, ...columns })
-    .onConflict((conflict) => conflict.columns(['activity_id', 'destination']).doUpdateSet(columns))
+    .values(row)
+    .onConflict((conflict) =>
+      conflict.columns(['activity_id', 'destination']).doUpdateSet({
+        state: row.state,
+        updated_at: row.updated_at,
+        ...(row.host === null ? {} : { host: row.host }),
+        ...(row.reply === null ? {} : { reply: row.reply }),
+        ...(change.resent === undefined ? {} : { resent: row.resent }),
+      }),
+    )
     .execute();
 }
 

@@ -7,27 +7,21 @@ import { fromText, toText, type Database, type Tables } from './tables.ts';
 
 export function keyRecords(database: Database): KeyRecords {
   return {
-    add: (row) =>
-      database.transaction().execute(async (transaction) => {
-        const taken = await transaction
-          .selectFrom('keys')
-          .select('id')
-          .where('domain', '=', row.domain)
-          .where('selector', '=', row.selector)
-          .executeTakeFirst();
-        if (taken) throw exists(row);
-        await transaction
-          .insertInto('keys')
-          .values({
-            id: uuidv7(),
-            domain: row.domain,
-            selector: row.selector,
-            public_key: row.publicKey,
-            sealed: toText(row.sealed),
-            created_at: row.createdAt,
-          })
-          .execute();
-      }),
+    async add(row) {
+      const { numInsertedOrUpdatedRows } = await database
+        .insertInto('keys')
+        .values({
+          id: uuidv7(),
+          domain: row.domain,
+          selector: row.selector,
+          public_key: row.publicKey,
+          sealed: toText(row.sealed),
+          created_at: row.createdAt,
+        })
+        .onConflict((conflict) => conflict.columns(['domain', 'selector']).doNothing())
+        .executeTakeFirst();
+      if (numInsertedOrUpdatedRows !== 1n) throw exists(row);
+    },
     async newest(domain) {
       const row = await database
         .selectFrom('keys')

@@ -1,4 +1,5 @@
-/** Opens the records: SQLite in the state folder. The repositories know Kysely only, so that another database is another driver. */
+/** Opens the records: SQLite in the state folder, or PostgreSQL. The repositories know Kysely only; a database is a driver. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Configuration } from '../configuration/schema.ts';
 import { activityRecords } from './activity.ts';
@@ -10,6 +11,7 @@ import { inboxRecords } from './inbox.ts';
 import { keyRecords } from './keys.ts';
 import { migrate } from './migrations/index.ts';
 import type { Records } from './port.ts';
+import { openPostgres, postgresPlace } from './postgres.ts';
 import { ruleRecords } from './rules.ts';
 import { openSqlite } from './sqlite.ts';
 import { timeNow, type Database } from './tables.ts';
@@ -20,13 +22,17 @@ import { verdictRecords } from './verdicts.ts';
 /** Name of the database in the state folder. */
 export const RECORDS_FILE = 'records.sqlite';
 
+/** What of the configuration says where the records are. */
+export type RecordsConfiguration = Pick<Configuration, 'state'> & Partial<Pick<Configuration, 'records'>>;
+
 /**
  * Opens the records, made and migrated where needed.
  * @throws TemporaryError `records.unavailable`
  * @throws PermanentError `records.newer` when a newer build has written them
  */
-export async function openRecords(configuration: Pick<Configuration, 'state'>): Promise<Records> {
-  const database = await openSqlite(join(configuration.state, RECORDS_FILE));
+export async function openRecords(configuration: RecordsConfiguration): Promise<Records> {
+  const postgres = configuration.records?.postgres;
+  const database = postgres ? await openPostgres(postgres) : await openSqlite(fileOf(configuration));
   try {
     await migrate(database);
   } catch (thrown) {
@@ -34,6 +40,19 @@ export async function openRecords(configuration: Pick<Configuration, 'state'>): 
     throw thrown;
   }
   return recordsOver(database);
+}
+
+const fileOf = ({ state }: RecordsConfiguration): string => join(state, RECORDS_FILE);
+
+/** Where the records are, for people. */
+export function recordsPlace(configuration: RecordsConfiguration): string {
+  const postgres = configuration.records?.postgres;
+  return postgres ? postgresPlace(postgres) : fileOf(configuration);
+}
+
+/** False where opening them would make the file. A database may be empty, and is asked. */
+export function hasRecords(configuration: RecordsConfiguration): boolean {
+  return configuration.records?.postgres !== undefined || existsSync(fileOf(configuration));
 }
 
 /** The port over any migrated database. */

@@ -2,6 +2,7 @@
 import type { Selectable } from 'kysely';
 import { writeAudit } from './audit.ts';
 import { uuidv7 } from './ids.ts';
+import { hold } from './locks.ts';
 import type { Rule, RuleAction, RuleRecords } from './port.ts';
 import { fromFlag, timeNow, toFlag, type Database, type Tables } from './tables.ts';
 
@@ -45,9 +46,13 @@ export function ruleRecords(database: Database): RuleRecords {
       return row && toRule(row);
     },
     put: (rule, actor) =>
-      database.transaction().execute(async (transaction) => (await putRule(transaction, rule, actor)).rule),
+      database.transaction().execute(async (transaction) => {
+        await holdRules(transaction);
+        return (await putRule(transaction, rule, actor)).rule;
+      }),
     remove: (id, actor) =>
       database.transaction().execute(async (transaction) => {
+        await holdRules(transaction);
         const row = await transaction.selectFrom('rules').selectAll().where('id', '=', id).executeTakeFirst();
         if (!row) return false;
         await removeRule(transaction, toRule(row), actor);
@@ -55,6 +60,7 @@ export function ruleRecords(database: Database): RuleRecords {
       }),
     applyDeclared: (domains) =>
       database.transaction().execute(async (transaction) => {
+        await holdRules(transaction);
         await declareDomains(
           transaction,
           domains.map((one) => one.domain),
@@ -67,9 +73,12 @@ export function ruleRecords(database: Database): RuleRecords {
   };
 }
 
+/** Rules change rarely and depend on each other and on the triggers: one change at a time. Reading them waits for none. */
+export const holdRules = (transaction: Database): Promise<void> => hold(transaction, 'rules');
+
 type Change = 'added' | 'changed' | 'same';
 
-/** Inserts or replaces within a transaction; a rule that stays as it is is neither written nor audited. */
+/** Inserts or replaces within a transaction that holds the rules; a rule that stays as it is is neither written nor audited. */
 export async function putRule(
   transaction: Database,
   wanted: Parameters<RuleRecords['put']>[0],
@@ -109,6 +118,7 @@ export async function putRule(
   return { rule, change };
 }
 
+/** Within a transaction that holds the rules. */
 export async function removeRule(transaction: Database, rule: Rule, actor: string): Promise<void> {
   await transaction.deleteFrom('rules').where('id', '=', rule.id).execute();
   await writeAudit(transaction, { actor, action: 'rule.removed', subject: addressOf(rule), before: rule, after: null });

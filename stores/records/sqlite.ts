@@ -22,6 +22,7 @@ import {
   type Dialect,
   type Driver,
   type QueryResult,
+  type SelectModifierNode,
 } from 'kysely';
 import { messageOf, TemporaryError } from '../../protocols/errors.ts';
 import type { Database, Tables } from './tables.ts';
@@ -64,19 +65,20 @@ export async function openSqlite(file: string): Promise<Database> {
   return new Kysely<Tables>({ dialect: sqliteDialect(connection) });
 }
 
-/** True when a statement failed because a unique index or primary key already has the value. */
-export function isDuplicate(thrown: unknown): boolean {
-  const code = sqliteCode(thrown);
-  return code === SQLITE_CONSTRAINT_PRIMARYKEY || code === SQLITE_CONSTRAINT_UNIQUE;
-}
-
 function sqliteDialect(connection: SqliteConnection): Dialect {
   return {
     createAdapter: () => new SqliteAdapter(),
     createDriver: () => sqliteDriver(connection),
     createIntrospector: (database) => new SqliteIntrospector(database),
-    createQueryCompiler: () => new SqliteQueryCompiler(),
+    createQueryCompiler: () => new AloneCompiler(),
   };
+}
+
+/** Row locks (`for update`) are for databases that run several transactions; here one has the file alone. */
+class AloneCompiler extends SqliteQueryCompiler {
+  protected override visitSelectModifier(node: SelectModifierNode): void {
+    if (node.modifier !== 'ForUpdate') super.visitSelectModifier(node);
+  }
 }
 
 function sqliteDriver(connection: SqliteConnection): Driver {
@@ -201,8 +203,6 @@ async function createPrivately(file: string): Promise<void> {
 // Result codes: https://www.sqlite.org/rescode.html
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
-const SQLITE_CONSTRAINT_PRIMARYKEY = 1_555;
-const SQLITE_CONSTRAINT_UNIQUE = 2_067;
 /** What the person should do, by primary result code; codes outside of this table are errors of ours and pass through. */
 const FIXES: Record<number, string> = {
   5: 'Another program holds the database: close it (an open `sqlite3` shell, a backup) and try again.',

@@ -6,14 +6,15 @@ import type { Selectable } from 'kysely';
 import { PermanentError } from '../../protocols/errors.ts';
 import { writeAudit } from './audit.ts';
 import type { Rule, Trigger, TriggerRecords } from './port.ts';
-import { putRule, removeRule, toRule } from './rules.ts';
+import { holdRules, putRule, removeRule, toRule } from './rules.ts';
 import { fromFlag, fromJson, timeNow, toFlag, toJson, type Database, type Tables } from './tables.ts';
 
 export function triggerRecords(database: Database): TriggerRecords {
   return {
     put: (wanted, actor) =>
       database.transaction().execute(async (transaction) => {
-        const before = await find(transaction, wanted.id);
+        await holdRules(transaction);
+        const before = await find(transaction, wanted.id, 'for change');
         const now = timeNow();
         const trigger: Trigger = {
           ...wanted,
@@ -47,7 +48,8 @@ export function triggerRecords(database: Database): TriggerRecords {
     },
     remove: (id, actor, only) =>
       database.transaction().execute(async (transaction) => {
-        const trigger = await find(transaction, id);
+        await holdRules(transaction);
+        const trigger = await find(transaction, id, 'for change');
         if (!trigger || only?.(trigger) === false) return false;
         await transaction.deleteFrom('triggers').where('id', '=', id).execute();
         await settle(transaction, trigger.addresses, actor);
@@ -131,16 +133,18 @@ async function refuseForeign(transaction: Database, trigger: Trigger, address: s
       `the n8n workflow ${JSON.stringify(other.name)}`,
       'Deactivate that workflow (switchyard triggers lists what is registered)',
     );
-  const [declared, named] = await Promise.all([
-    transaction.selectFrom('domains').select('domain').where('domain', '=', domain).executeTakeFirst(),
-    transaction
-      .selectFrom('rules')
-      .select('id')
-      .where('domain', '=', domain)
-      .where('source', '!=', 'trigger')
-      .limit(1)
-      .executeTakeFirst(),
-  ]);
+  const declared = await transaction
+    .selectFrom('domains')
+    .select('domain')
+    .where('domain', '=', domain)
+    .executeTakeFirst();
+  const named = await transaction
+    .selectFrom('rules')
+    .select('id')
+    .where('domain', '=', domain)
+    .where('source', '!=', 'trigger')
+    .limit(1)
+    .executeTakeFirst();
   if (!declared && !named)
     throw new PermanentError({
       code: 'trigger.domain_unknown',
@@ -175,8 +179,10 @@ function split(address: string): { domain: string; localPart: string } {
   return { localPart: address.slice(0, at), domain: address.slice(at + 1) };
 }
 
-async function find(database: Database, id: string): Promise<Trigger | undefined> {
-  const row = await database.selectFrom('triggers').selectAll().where('id', '=', id).executeTakeFirst();
+/** `for change`: its lease and its cursor move only after the transaction. */
+async function find(database: Database, id: string, why?: 'for change'): Promise<Trigger | undefined> {
+  const query = database.selectFrom('triggers').selectAll().where('id', '=', id);
+  const row = await (why === undefined ? query : query.forUpdate()).executeTakeFirst();
   return row && toTrigger(row);
 }
 

@@ -6,17 +6,15 @@ import { timeNow, type Database, type Tables } from './tables.ts';
 export function verdictRecords(database: Database): VerdictRecords {
   return {
     get: (deliveryKey) => find(database, deliveryKey),
-    put: ({ deliveryKey, triggerId, verdict }) =>
-      database.transaction().execute(async (transaction) => {
-        const first = await find(transaction, deliveryKey);
-        if (first) return first;
-        const at = timeNow();
-        await transaction
-          .insertInto('verdicts')
-          .values({ delivery_key: deliveryKey, trigger_id: triggerId, verdict: JSON.stringify(verdict), at })
-          .execute();
-        return { deliveryKey, triggerId, verdict, at };
-      }),
+    async put({ deliveryKey, triggerId, verdict }) {
+      const given = { deliveryKey, triggerId, verdict, at: timeNow() };
+      const { numInsertedOrUpdatedRows } = await database
+        .insertInto('verdicts')
+        .values({ delivery_key: deliveryKey, trigger_id: triggerId, verdict: JSON.stringify(verdict), at: given.at })
+        .onConflict((conflict) => conflict.doNothing())
+        .executeTakeFirst();
+      return (numInsertedOrUpdatedRows === 1n ? undefined : await find(database, deliveryKey)) ?? given;
+    },
     async expire(time) {
       const gone = await database.deleteFrom('verdicts').where('at', '<', time).executeTakeFirst();
       return Number(gone.numDeletedRows);

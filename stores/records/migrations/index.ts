@@ -1,6 +1,7 @@
 /** The migrations in their order. One file each; a file that was released is never changed again. */
 import type { Kysely, Transaction } from 'kysely';
 import { PermanentError } from '../../../protocols/errors.ts';
+import { hold } from '../locks.ts';
 import { timeNow, type Database, type Tables } from '../tables.ts';
 import { foundation } from './0001-foundation.ts';
 import { triggers } from './0002-triggers.ts';
@@ -21,6 +22,7 @@ export const migrations: readonly Migration[] = [foundation, triggers];
  */
 export async function migrate(database: Database, known: readonly Migration[] = migrations): Promise<void> {
   await database.transaction().execute(async (transaction) => {
+    await hold(transaction, 'migrations');
     await createMigrationsTable(transaction);
     const newest = await transaction
       .selectFrom('migrations')
@@ -55,7 +57,7 @@ function newer(applied: number, name: string, known: number): PermanentError {
   return new PermanentError({
     code: 'records.newer',
     message: `The records were written by a newer Switchyard: they are at migration ${applied} (${name}), this build knows ${known}.`,
-    fix: 'Run the newer build again, or restore the state folder from before its first start.',
+    fix: 'Run the newer build again, or restore the records from before its first start.',
     details: { applied, known },
   });
 }

@@ -184,6 +184,15 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         expect(await records.activity.giveTo('no-id', 'mail/2', action)).toBeUndefined();
       });
 
+      it('takes any text that a sender may give: NUL, half a pair, quotes', async () => {
+        const row = activity({ helo: 'a\0b\'"\\', subject: '\ud800 x', headerFrom: '\0', headerMessageId: '\u0001' });
+        await records.activity.open([row]);
+        const found = await records.activity.get(row.id);
+        expect(found).toMatchObject({ headerMessageId: '\u0001', sender: row.sender });
+        expect(found?.helo).toMatch(/^a.b'"\\$/s);
+        expect(found?.subject).toMatch(/ x$/);
+      });
+
       it('cuts header fields to 200 characters, never inside one', async () => {
         const row = activity({ subject: '🚂'.repeat(300) });
         await records.activity.open([row]);
@@ -300,6 +309,14 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
           expect((await records.activity.get(id))?.attempts).toBe(1);
         },
       );
+
+      it('lists destinations in the order of their bytes', async () => {
+        const destinations = ['_@a.test', 'B@a.test', 'a-b@a.test', 'a@a.test', 'ab@a.test', 'ä@a.test'];
+        for (const one of destinations.toReversed()) await records.deliveries.begin(id, one);
+        expect((await records.deliveries.list(id)).map((one) => one.destination)).toEqual(
+          destinations.toSorted((one, other) => Buffer.compare(Buffer.from(one), Buffer.from(other))),
+        );
+      });
 
       it('counts the attempts of a report about the message on its row alone', async () => {
         await records.deliveries.begin(id, to);
@@ -494,9 +511,11 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         expect((await records.keys.list()).map((one) => one.selector)).toEqual(['b', 'a']);
       });
 
-      it('keeps the first value of a secret', async () => {
+      it('keeps the first value of a secret, whichever that is', async () => {
         const stored = await Promise.all([1, 2, 3].map((byte) => records.keys.secret('s', new Uint8Array([byte]))));
-        expect(stored.map((one) => [...one])).toEqual([[1], [1], [1]]);
+        const [first] = stored.map((one) => [...one]);
+        expect(stored.map((one) => [...one])).toEqual([first, first, first]);
+        expect([...(await records.keys.secret('s', new Uint8Array([4])))]).toEqual(first);
       });
     });
   });

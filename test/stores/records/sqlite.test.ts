@@ -11,6 +11,7 @@ import { migrate, migrations } from '../../../stores/records/migrations/index.ts
 import { openRecords, RECORDS_FILE } from '../../../stores/records/open.ts';
 import { openSqlite } from '../../../stores/records/sqlite.ts';
 import { activity } from '../contract/activity.ts';
+import { atOnceContract } from '../contract/at-once.ts';
 import { recordsContract, type OpenedRecords } from '../contract/records.ts';
 import { triggersContract } from '../contract/triggers.ts';
 
@@ -32,9 +33,13 @@ async function opened(state: string) {
 }
 
 function another(state: string, ...args: string[]): ChildProcess {
-  const child = spawn(process.execPath, [resolve('test/stores/processes/records.ts'), state, ...args], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [resolve('test/stores/processes/records.ts'), JSON.stringify({ state }), ...args],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    },
+  );
   cleanUps.push(() => void child.kill('SIGKILL'));
   return child;
 }
@@ -56,6 +61,7 @@ async function openForContract(): Promise<OpenedRecords> {
 }
 recordsContract('SQLite', openForContract);
 triggersContract('SQLite', openForContract);
+atOnceContract('SQLite', openForContract);
 
 describe('records in SQLite', () => {
   it('makes the folder and its files for their owner alone', async () => {
