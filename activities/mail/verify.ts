@@ -31,6 +31,9 @@ export const verify = defineStep({
     subject: z.string().nullable(),
     temporary: z.boolean(),
     authorProblem: z.string().nullable(),
+    takenBefore: z
+      .array(z.string())
+      .describe('Recipients for whom this host took the message before: it goes in a circle.'),
   }),
   needs: ['configuration', 'blobs', 'authenticator'],
   takes: 'network',

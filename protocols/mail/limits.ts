@@ -23,6 +23,8 @@ export interface MessageLimits {
   signatures: number;
   /** Received fields. */
   hops: number;
+  /** ARC-Seal fields: every forwarder adds one, and RFC 8617, 4.2.1 has no more than 50. @default 50 */
+  arcSets?: number;
 }
 
 /** For what was accepted once and is not refused now, whatever the limits have become since. */
@@ -33,6 +35,7 @@ export const UNLIMITED: MessageLimits = {
   bodyLineBytes: Infinity,
   signatures: Infinity,
   hops: Infinity,
+  arcSets: Infinity,
 };
 
 /** What was learned on the way. */
@@ -66,6 +69,8 @@ const NUL = 0x00,
   SPACE = 0x20,
   COLON = 0x3a,
   DEL = 0x7f;
+
+const MAX_ARC_SETS = 50;
 
 /** Only the names that are counted are told apart, and none is longer. */
 const LONGEST_NAME = 'dkim-signature'.length;
@@ -167,6 +172,8 @@ function createFieldCounter(limits: MessageLimits) {
   let lines = 0;
   let signatures = 0;
   let received = 0;
+  let seals = 0;
+  const { arcSets = MAX_ARC_SETS } = limits;
 
   function grow(bytes: number): void {
     fieldBytes += bytes;
@@ -182,6 +189,7 @@ function createFieldCounter(limits: MessageLimits) {
     const lower = field.toLowerCase();
     if (lower === 'dkim-signature' && ++signatures > limits.signatures) throw tooManySignatures(limits.signatures);
     if (lower === 'received' && ++received > limits.hops) throw loop(limits.hops);
+    if (lower === 'arc-seal' && ++seals > arcSets) throw loop(arcSets);
   }
 
   function byte(value: number): void {

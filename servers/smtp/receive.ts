@@ -10,6 +10,7 @@ import type { MailActivity, Outcome, RuleAction } from '../../stores/records/por
 import { uuidv7 } from '../../stores/records/ids.ts';
 import type { SmtpReply } from '../../protocols/mail/reply.ts';
 import { createMessageGuard, type MessageFacts } from '../../protocols/mail/limits.ts';
+import { loopReply } from '../../protocols/mail/loop.ts';
 import { judge } from '../../protocols/mail/policy.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import { deliver, type Handover } from './handover.ts';
@@ -55,7 +56,13 @@ export async function receive(
   });
 
   const isSrsReturn = transaction.recipients.every(({ route }) => route.kind === 'srs');
-  const verdict = judge({ ...verified, isSrsReturn }, dependencies.configuration.mail.policy);
+  const circle = loopReply(
+    transaction.recipients.map(({ address }) => address),
+    verified.takenBefore,
+  );
+  const verdict = circle
+    ? { verdict: 'reject' as const, code: 'mail.loop', reply: circle }
+    : judge({ ...verified, isSrsReturn }, dependencies.configuration.mail.policy);
   if (verdict.verdict !== 'accept') {
     const end = {
       outcome: 'rejected' as const,

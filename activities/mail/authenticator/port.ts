@@ -19,6 +19,8 @@ export interface Verified {
   temporary: boolean;
   /** Set when DMARC cannot be evaluated: no author domain, or several (RFC 9989, 5.3.1). */
   authorProblem: string | null;
+  /** Recipients for whom the message was taken here before, in the form of `normalizeAddress`. */
+  takenBefore: string[];
 }
 
 export interface SignRequest {

@@ -8,6 +8,8 @@ import type {
   DmarcVerdict,
   SpfVerdict,
 } from '../../../protocols/mail/authentication.ts';
+import { fieldBody } from '../../../protocols/mail/header.ts';
+import { takenBefore } from '../../../protocols/mail/loop.ts';
 import type { Verified } from './port.ts';
 
 /** Longest shown form of a header field in records and summaries. */
@@ -42,6 +44,12 @@ export function readVerdicts(result: AuthenticateResult, authservId: string): Ve
     authorProblem: result.dmarc
       ? null
       : (result.dmarcSkipReason ?? (fields.some((one) => one.key === 'from') ? null : 'no From field')),
+    takenBefore: takenBefore(
+      fields
+        .filter((one) => one.key === 'received' || one.key === 'delivered-to')
+        .map((one) => ({ name: one.key, body: fieldBody(one.line) })),
+      authservId,
+    ),
   };
 }
 
