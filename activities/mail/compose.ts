@@ -9,6 +9,8 @@ import { removeAuthenticationResults, splitHeader } from '../../protocols/mail/h
 export interface Composition {
   /** Key of the message blob. */
   key: string;
+  /** The message itself, where it is in memory. */
+  bytes?: Uint8Array;
   /** Header fields to put on top, each ending in CRLF; '' for none. */
   prepend: string;
   /** Our authserv-id: fields that claim it came from outside and are removed (RFC 8601, section 5). */
@@ -20,6 +22,8 @@ const HEADER_WINDOW = 1_048_576;
 
 /** Opens the composed message as a stream of bytes. */
 export async function openComposed(blobs: BlobStore, composition: Composition): Promise<Readable> {
+  if (composition.bytes)
+    return Readable.from([composed(asBuffer(composition.bytes), composition)], { objectMode: false });
   const source = await blobs.read(composition.key);
   return Readable.from(compose(source, composition), { objectMode: false });
 }
@@ -41,6 +45,15 @@ async function* compose(source: Readable, { prepend, authservId }: Composition):
   }
   if (inHeader && head.length > 0) yield* withoutForged(head, authservId);
 }
+
+/** The whole of a message that is in memory. */
+function composed(message: Buffer, { prepend, authservId }: Composition): Buffer {
+  return Buffer.concat([Buffer.from(prepend, 'utf8'), ...withoutForged(message, authservId)]);
+}
+
+/** The same bytes. A Buffer comes out of another thread as a plain array. */
+export const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 function* withoutForged(head: Buffer, authservId: string): Generator<Buffer> {
   const { fields } = splitHeader(head);

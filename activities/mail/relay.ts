@@ -10,12 +10,12 @@ import type { Dependencies } from '../dependencies.ts';
 import type { Signed } from './authenticator/port.ts';
 import type { TransmissionResult } from '../network/dialer.ts';
 import { openComposed } from './compose.ts';
+import { forwardedHeader, receivedBy } from './forwarded-header.ts';
 import { rewriteForDomain } from './rewrite-sender.ts';
 import { triggerOf } from '../triggers/mail-message.ts';
 import { handToTrigger } from '../triggers/take.ts';
 import { PermanentError, SwitchyardError, TemporaryError } from '../../protocols/errors.ts';
 import { needsUtf8, parseAddress } from '../../protocols/mail/address.ts';
-import { receivedField } from '../../protocols/mail/received.ts';
 
 const Input = z.object({
   activityId: z.string().describe('Id of the activity record.'),
@@ -191,31 +191,8 @@ async function signMessage(
   const key = { domain, selector, privateKey };
   if (input.kind === 'bounce' || input.kind === 'send' || input.authentication === null)
     return authenticator.sign({ key: input.message.key, prepend: '', dkim: key, arc: null }, signal);
-  const { authentication } = input;
-  const prepend = `${trace(input, configuration.hostname)}Authentication-Results: ${authentication.authenticationResults}\r\n`;
-  const cv = authentication.arc.result;
-  // RFC 8617, section 5.1.2: a chain that has failed is not extended; the message goes on with our DKIM signature alone.
-  const sealable = (cv === 'none' || cv === 'pass') && authentication.arc.instance < MAX_ARC_SETS;
-  const arc = sealable ? { ...key, authenticationResults: authentication.authenticationResults, cv } : null;
-  return authenticator.sign({ key: input.message.key, prepend, dkim: key, arc }, signal);
-}
-
-/** RFC 8617, section 4.2.1. */
-const MAX_ARC_SETS = 50;
-
-function trace(input: Input, hostname: string): string {
-  // A recipient in UTF-8 would turn an ASCII header into one that needs SMTPUTF8.
-  const named = input.utf8 || !needsUtf8(input.recipient);
-  return receivedField({
-    helo: input.helo,
-    address: input.sourceAddress,
-    by: hostname,
-    protocol: input.protocol,
-    tls: input.tls ?? undefined,
-    id: input.messageId,
-    for: named ? input.recipient : undefined,
-    date: new Date(input.receivedAt),
-  });
+  const top = forwardedHeader(input.authentication, receivedBy(input, configuration.hostname), key);
+  return authenticator.sign({ key: input.message.key, ...top }, signal);
 }
 
 /** Codes of the stores: thrown on, for a quick retry that costs the message no attempt. */

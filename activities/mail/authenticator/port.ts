@@ -1,9 +1,15 @@
 /** Verification and signing of whole messages. CPU-bound and fed by strangers, hence in worker threads under a deadline. */
+import type { SwitchyardError } from '../../../protocols/errors.ts';
 import type { Authentication } from '../../../stores/records/port.ts';
 
-export interface VerifyRequest {
+/** The message: a blob, or its bytes where they are in memory. */
+interface Message {
   /** Key of the message blob. */
   key: string;
+  bytes?: Uint8Array;
+}
+
+export interface VerifyRequest extends Message {
   sourceAddress: string;
   helo: string;
   sender: string;
@@ -23,18 +29,18 @@ export interface Verified {
   takenBefore: string[];
 }
 
-export interface SignRequest {
-  key: string;
+export interface SigningIdentity {
+  domain: string;
+  selector: string;
+  /** PKCS#8 PEM. */
+  privateKey: string;
+}
+
+export interface SignRequest extends Message {
   /** Header fields to put on top before signing, each ending in CRLF. */
   prepend: string;
-  dkim: { domain: string; selector: string; privateKey: string } | null;
-  arc: {
-    domain: string;
-    selector: string;
-    privateKey: string;
-    authenticationResults: string;
-    cv: 'none' | 'pass' | 'fail';
-  } | null;
+  dkim: SigningIdentity | null;
+  arc: (SigningIdentity & { authenticationResults: string; cv: 'none' | 'pass' }) | null;
 }
 
 export interface Signed {
@@ -42,6 +48,20 @@ export interface Signed {
   header: string;
   /** The ARC instance that was added, 0 for none. */
   instance: number;
+}
+
+export interface ForwardRequest extends VerifyRequest {
+  /** Every recipient is an SRS address of ours: the policy is another one. */
+  isSrsReturn: boolean;
+  /** Our Received field, for the top. */
+  received: string;
+  signer: SigningIdentity;
+}
+
+export interface VerifiedForward {
+  verified: Verified;
+  /** What goes on top; null where the policy does not accept the message. */
+  signed: Signed | SwitchyardError | null;
 }
 
 export interface Authenticator {
@@ -55,5 +75,7 @@ export interface Authenticator {
    * @throws TemporaryError `mail.verification_timeout`.
    */
   sign(request: SignRequest, signal?: AbortSignal): Promise<Signed>;
+  /** `verify`, and `sign` for a message that the policy accepts, with one way to the thread. Throws what `verify` throws. */
+  forward(request: ForwardRequest): Promise<VerifiedForward>;
   close(): Promise<void>;
 }

@@ -4,10 +4,10 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import type { Configuration } from '../../../stores/configuration/schema.ts';
-import { messageOf, PermanentError, TemporaryError } from '../../../protocols/errors.ts';
+import { messageOf, PermanentError, TemporaryError, type SwitchyardError } from '../../../protocols/errors.ts';
 import { tooLate } from './late.ts';
-import type { Authenticator, SignRequest, Signed, Verified, VerifyRequest } from './port.ts';
-import type { Answer, ThreadData } from './thread.ts';
+import type { Authenticator, ForwardRequest, SignRequest, Signed, Verified, VerifyRequest } from './port.ts';
+import type { Answer, ThreadData, VerifiedForward as Answered } from './thread.ts';
 
 type Balancer = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']>;
 
@@ -36,11 +36,11 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
   const deadline = configuration.mail.limits.verification;
 
   async function run<T>(
-    name: 'verify' | 'sign',
-    request: VerifyRequest | SignRequest,
+    name: 'verify' | 'sign' | 'forward',
+    request: VerifyRequest | SignRequest | ForwardRequest,
     signal?: AbortSignal,
   ): Promise<T> {
-    const done = name === 'verify' ? 'verified' : 'signed';
+    const done = name === 'sign' ? 'signed' : 'verified';
     const stuck = AbortSignal.timeout(deadline + STUCK_AFTER_MS);
     const attempt = () => pool.run(request, { name, signal: stuck }) as Promise<Answer<T>>;
     let answer: Answer<T>;
@@ -61,13 +61,16 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
       });
     }
     if ('value' in answer) return answer.value;
-    const { temporary, ...facts } = answer.error;
-    throw temporary ? new TemporaryError(facts) : new PermanentError(facts);
+    throw errorOf(answer.error);
   }
 
   return {
     verify: (request, signal) => run<Verified>('verify', request, signal),
     sign: (request, signal) => run<Signed>('sign', request, signal),
+    async forward(request) {
+      const { verified, signed } = await run<Answered>('forward', request);
+      return { verified, signed: signed && ('value' in signed ? signed.value : errorOf(signed.error)) };
+    },
     close: () => pool.close(),
   };
 }
@@ -78,6 +81,10 @@ const leastBusy: Balancer = (_task, threads) => {
   if (!first || first.currentUsage >= TASKS_PER_THREAD) return null;
   return first.currentUsage > 0 && threads.length < MAX_THREADS ? null : first;
 };
+
+function errorOf({ temporary, ...facts }: Extract<Answer<never>, { error: unknown }>['error']): SwitchyardError {
+  return temporary ? new TemporaryError(facts) : new PermanentError(facts);
+}
 
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {

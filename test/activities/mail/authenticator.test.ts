@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generateKeyPairSync } from 'node:crypto';
@@ -14,6 +15,10 @@ import { createWorld, SIGNED_DOMAIN, type World } from '../../../cli/demo/world.
 import { openBlobs } from '../../../stores/blobs/open.ts';
 import type { BlobStore } from '../../../stores/blobs/port.ts';
 import { Configuration } from '../../../stores/configuration/schema.ts';
+
+/** Debian's python3-dkim belongs to the system's Python, which need not be the first on the PATH. */
+const python = ['/usr/bin/python3', 'python3'].find((one) => spawnSync(one, ['-c', 'import dkim']).status === 0);
+const VERIFIER = join(import.meta.dirname, '..', '..', 'support', 'verify_arc.py');
 
 let folder: string;
 let world: World;
@@ -177,6 +182,30 @@ describe('verify', () => {
   });
 });
 
+describe('a message that computes without end', () => {
+  it('costs its thread, and neither the others nor those after it', async () => {
+    const hasty = openAuthenticator({
+      ...configuration,
+      mail: { ...configuration.mail, limits: { ...configuration.mail.limits, verification: 4_000 } },
+    });
+    const request = { key: '', sourceAddress: '127.0.0.99', helo: 'client.test', sender: '' };
+    // Seconds of CPU in mailauth when the guard at the door does not refuse it.
+    const folded = message([`X-Folded: ${'a\r\n '.repeat(150_000)}`]);
+    try {
+      const hostile = hasty.verify({ ...request, bytes: folded });
+      const beside = Promise.allSettled(
+        Array.from({ length: 6 }, () => hasty.verify({ ...request, bytes: message() })),
+      );
+      await expect(hostile).rejects.toMatchObject({ code: 'mail.verification_timeout' });
+      expect((await beside).filter((one) => one.status === 'fulfilled').length).toBeGreaterThanOrEqual(1);
+      const after = Array.from({ length: 6 }, () => hasty.verify({ ...request, bytes: message() }));
+      for (const one of await Promise.all(after)) expect(one.headerMessageId).toBe('<1@signed.test>');
+    } finally {
+      await hasty.close();
+    }
+  });
+});
+
 describe('sign', () => {
   const key = () => {
     const { domain, selector, privateKey } = world.keys.signed;
@@ -209,6 +238,93 @@ describe('sign', () => {
     const found = await verify(Buffer.from(sent), 'forger');
     expect(found.authentication.dkim).toMatchObject([{ result: 'pass', domain: SIGNED_DOMAIN }]);
     expect(found.authentication.arc).toEqual({ result: 'pass', instance: 1 });
+  });
+
+  it('makes signatures and chains that an implementation of others verifies, from the first set to the fiftieth', async (context) => {
+    if (python === undefined) return context.skip('python3-dkim is not installed');
+    const zones = join(folder, 'zones.json');
+    await writeFile(zones, JSON.stringify(world.zones));
+    const bodies = {
+      plain: 'Hello.\r\n',
+      none: '',
+      spaces: ' a \t b\r\n\r\n  \r\nend \r\n\r\n\r\n',
+      utf8: 'Grüße\r\n.\r\n',
+    };
+    const files: string[] = [];
+    for (const [name, body] of Object.entries(bodies)) {
+      let bytes: Buffer = message(['X-A: one', 'Subject: two \t words', 'Cc:x@y.test,\r\n\tz@y.test'], body);
+      for (let i = 1; i <= (name === 'plain' ? 50 : 2); i += 1) {
+        const bytesNow = i % 2 === 0 ? { key: (await store(bytes)).key } : { key: '', bytes };
+        const arc = {
+          ...key(),
+          authenticationResults: `mx${i}.test; spf=pass smtp.mailfrom=ä@b.test`,
+          cv: i === 1 ? ('none' as const) : ('pass' as const),
+        };
+        const { header, instance } = await authenticator.sign({
+          ...bytesNow,
+          prepend: `Received: from a by b${i}; now\r\n`,
+          dkim: i < 4 ? key() : null,
+          arc,
+        });
+        expect(instance).toBe(i);
+        bytes = Buffer.concat([Buffer.from(header), bytes]);
+        if (![1, 2, 3, 50].includes(i)) continue;
+        const file = join(folder, `${name}-${i}.eml`);
+        await writeFile(file, bytes);
+        files.push(file);
+        const found = await verify(bytes, 'forger');
+        expect([file, found.authentication.arc]).toEqual([file, { result: 'pass', instance: i }]);
+        expect(found.authentication.dkim.map((one) => one.result)).toEqual(Array(Math.min(i, 3)).fill('pass'));
+      }
+      if (name !== 'plain') continue;
+      const over = { ...key(), authenticationResults: 'mx.test; none', cv: 'pass' as const };
+      await expect(authenticator.sign({ key: '', bytes, prepend: '', dkim: null, arc: over })).rejects.toMatchObject({
+        code: 'arc.too_many_instances',
+      });
+    }
+    const told = execFileSync(python, [VERIFIER, zones, ...files], { encoding: 'utf8' })
+      .trim()
+      .split('\n');
+    for (const line of told) {
+      const found = JSON.parse(line) as {
+        file: string;
+        arc: string;
+        sets: { seal: boolean; message: boolean }[];
+        dkim: boolean[];
+      };
+      expect([found.file, found.arc]).toEqual([found.file, 'pass']);
+      expect(found.sets.every((set) => set.seal)).toBe(true);
+      expect([found.file, found.dkim.every(Boolean)]).toEqual([found.file, true]);
+    }
+    expect(told).toHaveLength(files.length);
+  });
+
+  it('refuses to seal over a chain that is broken, or with a cv= that does not fit', async () => {
+    const arc = { ...key(), authenticationResults: 'mx.test; none' };
+    const once = await authenticator.sign({
+      key: '',
+      bytes: message(),
+      prepend: '',
+      dkim: null,
+      arc: { ...arc, cv: 'none' },
+    });
+    const sealed = Buffer.concat([Buffer.from(once.header), message()]);
+    const withoutResults = Buffer.from(sealed.toString().replace(/ARC-Authentication-Results:.*\r\n/, ''));
+    for (const [bytes, cv] of [
+      [message(), 'pass'],
+      [sealed, 'none'],
+      [withoutResults, 'pass'],
+    ] as const)
+      await expect(
+        authenticator.sign({ key: '', bytes, prepend: '', dkim: null, arc: { ...arc, cv } }),
+      ).rejects.toMatchObject({ code: 'arc.chain_broken' });
+  });
+
+  it('does not sign a message without an author', async () => {
+    const bytes = Buffer.from('Subject: nobody\r\n\r\nHello.\r\n');
+    await expect(authenticator.sign({ key: '', bytes, prepend: '', dkim: key(), arc: null })).rejects.toMatchObject({
+      code: 'key.unusable',
+    });
   });
 
   it('refuses a key that cannot sign instead of sending unsigned mail', async () => {
