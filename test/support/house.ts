@@ -43,6 +43,8 @@ export interface HouseOptions {
   mail?: ConfigurationInput['mail'];
   outbound?: ConfigurationInput['outbound'];
   triggers?: ConfigurationInput['triggers'];
+  /** Rules of the forwarding domain beside its own. */
+  rules?: { address: string; forward: string[] }[];
   env?: NodeJS.ProcessEnv;
   /** Called with the folder before anything is started. */
   prepare?(folder: string): void;
@@ -62,7 +64,10 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
   const configuration: ConfigurationInput = {
     hostname: FORWARD_HOST,
     dns: { servers: [dns.address] },
-    outbound: { transport: { [MAILBOX_DOMAIN]: at, [PLAIN_DOMAIN]: at, [SIGNED_DOMAIN]: at }, ...options.outbound },
+    outbound: {
+      ...options.outbound,
+      transport: { [MAILBOX_DOMAIN]: at, [PLAIN_DOMAIN]: at, [SIGNED_DOMAIN]: at, ...options.outbound?.transport },
+    },
     inbox: { enabled: false },
     ...(options.triggers ? { triggers: options.triggers } : {}),
     mail: {
@@ -74,6 +79,7 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
             ...LOCAL_PARTS.map((address) => ({ address, forward: [`${address}@${MAILBOX_DOMAIN}`] })),
             { address: 'both', forward: [`alice@${MAILBOX_DOMAIN}`, `bob@${MAILBOX_DOMAIN}`] },
             { address: 'nothing', drop: true as const },
+            ...(options.rules ?? []),
           ],
         },
       },
