@@ -9,24 +9,24 @@ const sequences =
   sharedJson<{ sequences: Record<string, number[]> }>('mail/smtp-smuggling/sequences.json')?.sequences ?? {};
 const END = '\r\n.\r\n';
 
-/** Every byte after the answer to DATA, of one connection after the other. */
-const received: string[] = [];
+/** Every byte after the answer to DATA, a connection each. */
+const received: { data: string }[] = [];
 let server: Server;
 let dialer: Dialer;
 beforeAll(async () => {
   server = createServer((socket: Socket) => {
-    let data: number | undefined;
+    let message: { data: string } | undefined;
     socket.on('error', () => undefined);
     socket.write('220 lax.test\r\n');
     socket.on('data', (chunk: Buffer) => {
       const text = chunk.toString('latin1');
-      if (data === undefined && text.startsWith('DATA')) {
-        data = received.push('') - 1;
+      if (!message && text.startsWith('DATA')) {
+        received.push((message = { data: '' }));
         socket.write('354 go on\r\n');
-      } else if (data === undefined) socket.write('250 ok\r\n');
+      } else if (!message) socket.write('250 ok\r\n');
       else {
-        received[data] += text;
-        if (received[data]!.endsWith(END)) socket.write('250 stored\r\n');
+        message.data += text;
+        if (message.data.endsWith(END)) socket.write('250 stored\r\n');
       }
     });
   });
@@ -40,13 +40,11 @@ afterAll(async () => {
 });
 
 async function sent(body: string): Promise<string> {
-  received.length = 0;
+  const before = received.length;
   const text = `Subject: a\r\n\r\nbody${body}MAIL FROM:<x@evil.test>\r\nRCPT TO:<y@lax.test>\r\nDATA\r\n`;
-  expect(await sendTo(dialer, 'lax.test', { text: Buffer.from(text, 'latin1').toString('latin1') })).toMatchObject({
-    status: 'delivered',
-  });
-  expect(received).toHaveLength(1);
-  return received[0]!.replace(/QUIT\r\n$/, '');
+  expect(await sendTo(dialer, 'lax.test', { text })).toMatchObject({ status: 'delivered' });
+  expect(received).toHaveLength(before + 1);
+  return received[before]!.data.replace(/QUIT\r\n$/, '');
 }
 
 describe('a message that holds an end-of-data sequence', () => {
@@ -61,8 +59,9 @@ describe('a message that holds an end-of-data sequence', () => {
       expect(data.indexOf(END)).toBe(data.length - END.length);
       const message = data.slice(0, -END.length);
       expect(message).not.toMatch(/(?<!\r)\n|\r(?!\n)/);
+      // A NUL is no line end and stays as it is; the session takes no message with one.
       for (const [other, ending] of Object.entries(sequences))
-        expect(message.includes(Buffer.from(ending).toString('latin1')) && !other.includes('NUL'), other).toBe(false);
+        if (!other.includes('NUL')) expect(message.includes(Buffer.from(ending).toString('latin1')), other).toBe(false);
     },
   );
 });
