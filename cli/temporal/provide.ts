@@ -4,9 +4,10 @@
  * already, needs no program at all: see cli/up/installation.ts.)
  */
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { PermanentError, messageOf } from '../../protocols/errors.ts';
 import { cacheFolder } from '../../stores/configuration/cache.mjs';
+import { findGo, findOnPath } from '../go-install.ts';
 import type { Progress, ProgressStep } from '../progress.mjs';
 import { waitForLock } from '../up/lock.ts';
 import { buildTemporal } from './build.ts';
@@ -111,17 +112,4 @@ async function findCached(cache: string, preferServer: string | undefined): Prom
     );
   }
   return programs.find((program) => program.serverVersion === preferServer) ?? programs[0];
-}
-
-function findGo(environment: NodeJS.ProcessEnv): string | undefined {
-  // The installer's own folder is often not on the PATH of services and of CI.
-  return findOnPath('go', environment) ?? ['/usr/local/go/bin/go'].find((path) => existsSync(path));
-}
-
-function findOnPath(name: string, environment: NodeJS.ProcessEnv): string | undefined {
-  return (environment.PATH ?? '')
-    .split(delimiter)
-    .filter(Boolean)
-    .map((folder) => join(folder, name))
-    .find((path) => existsSync(path));
 }

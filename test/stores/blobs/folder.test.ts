@@ -116,9 +116,13 @@ describe('blobs in a folder', () => {
 
   it('shows no blob after kill -9 in the middle of a write; the rest is removed when it is an hour old', async () => {
     const state = emptyFolder();
-    const child = spawn(process.execPath, [resolve('test/stores/processes/write-forever.ts'), state], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const child = spawn(
+      process.execPath,
+      [resolve('test/stores/processes/write-forever.ts'), JSON.stringify({ state })],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
     await once(child.stdout, 'data');
     child.kill('SIGKILL');
     await once(child, 'exit');

@@ -94,6 +94,7 @@ export function blobContract(name: string, open: () => Promise<OpenedBlobs>): vo
       );
       expect(ref).toEqual({ key: `mail/${hashOf(bytes)}`, sha256: hashOf(bytes), size: bytes.length });
       expect(bytes.equals(await buffer(await blobs.read(ref.key)))).toBe(true);
+      for await (const chunk of await blobs.read(ref.key)) expect(Buffer.isBuffer(chunk)).toBe(true);
       expect(await blobs.size(ref.key)).toBe(bytes.length);
     });
 

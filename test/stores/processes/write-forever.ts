@@ -1,8 +1,7 @@
-/** Writes an endless blob until it is killed: `node write-forever.ts <state>`. */
-import { openBlobs } from '../../../stores/blobs/open.ts';
+/** Writes an endless blob until it is killed: `node write-forever.ts <configuration as JSON>`. */
+import { openBlobs, type BlobsConfiguration } from '../../../stores/blobs/open.ts';
 
-const state = process.argv[2] as string;
-const blobs = await openBlobs({ state });
+const blobs = await openBlobs(JSON.parse(process.argv[2] as string) as BlobsConfiguration);
 async function* endless(): AsyncGenerator<Uint8Array> {
   for (let written = 0; ; written += 1) {
     yield Buffer.alloc(65_536, written);
