@@ -26,11 +26,17 @@ export interface Plan {
   publish: string[];
 }
 
-/** @param wanted where the API is now, whether its token still lets the nodes do all they do, and every template */
+/** @param wanted where the API is now, whether its token still lets the nodes do all they do, our mail domains, every template */
 export function decide(
   imported: Imported,
   present: Present,
-  wanted: { credentialId: string; baseUrl: string; tokenCounts: boolean; templates: Template[] },
+  wanted: {
+    credentialId: string;
+    baseUrl: string;
+    tokenCounts: boolean;
+    domains: readonly string[];
+    templates: Template[];
+  },
 ): Plan {
   // n8n starts after a set-up that went through: what is pending, no person has touched.
   const workflows = wanted.templates.filter(
@@ -40,7 +46,7 @@ export function decide(
   return {
     credential: decideCredential(imported.credential, present.credentials.get(wanted.credentialId), wanted),
     workflows,
-    publish: workflows.filter(wantsPublishing).map(({ id }) => id),
+    publish: workflows.filter((template) => wantsPublishing(template, wanted.domains)).map(({ id }) => id),
   };
 }
 

@@ -34,6 +34,8 @@ export interface SetUp {
   /** Base URL of the API as the editor reaches it. */
   baseUrl: string;
   records: Pick<Records, 'tokens' | 'audit'>;
+  /** Mail domains of this Switchyard. */
+  domains: readonly string[];
   templates: Template[];
   /** Where n8n's command line is written down. */
   logFile: string;
@@ -46,7 +48,7 @@ export interface SetUp {
  * @throws PermanentError `editor.set_up_failed`; the next start begins where it ended
  */
 export async function setUp(options: SetUp): Promise<Plan> {
-  const { folder, records, baseUrl, templates } = options;
+  const { folder, records, baseUrl, domains, templates } = options;
   mkdirSync(join(folder, 'files'), { recursive: true, mode: 0o700 });
   const imported = readImported(folder);
   const tokens = await records.tokens.list();
@@ -56,6 +58,7 @@ export async function setUp(options: SetUp): Promise<Plan> {
     tokenCounts: tokens.some(
       ({ id, scopes }) => id === imported.credential?.tokenId && TOKEN_SCOPES.every((scope) => allows(scopes, scope)),
     ),
+    domains,
     templates,
   });
   if (plan.credential === 'import') await importCredential(options, imported);

@@ -66,6 +66,7 @@ async function start(
       environment,
       baseUrl: localUrl(addresses.http),
       records,
+      domains: Object.keys(configuration.mail.domains),
       templates: readTemplates(),
       logFile: join(configuration.state, 'logs', 'editor.log'),
       onDetail: step.detail,

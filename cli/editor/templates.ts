@@ -8,7 +8,8 @@ export interface Template {
   id: string;
   name: string;
   nodes: TemplateNode[];
-  meta?: { switchyard?: { publish?: boolean } } | null;
+  /** `publish`: published at its first import where all these mail domains are Switchyard's own. */
+  meta?: { switchyard?: { publish?: { domains: string[] } } } | null;
   [key: string]: unknown;
 }
 
@@ -69,6 +70,7 @@ export function withCredential(template: Template, credential: { type: string; i
   };
 }
 
-export function wantsPublishing(template: Template): boolean {
-  return template.meta?.switchyard?.publish === true;
+/** @param domains the mail domains of this Switchyard */
+export function wantsPublishing({ meta }: Template, domains: readonly string[]): boolean {
+  return meta?.switchyard?.publish?.domains.every((domain) => domains.includes(domain)) ?? false;
 }

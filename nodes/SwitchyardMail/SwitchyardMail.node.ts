@@ -13,7 +13,7 @@ import { RESUME_WEBHOOKS, resume } from '../shared/durable.ts';
 import { forEachItem } from '../shared/items.ts';
 import { present, type Presentation } from '../shared/output.ts';
 import { runStep } from '../shared/steps.ts';
-import { operations, type Operation } from './operations/index.ts';
+import { operations, type MailOperation, type Operation } from './operations/index.ts';
 import { properties, type Options } from './properties.ts';
 
 export class SwitchyardMail implements INodeType {
@@ -24,7 +24,7 @@ export class SwitchyardMail implements INodeType {
     group: ['transform'],
     version: 1,
     subtitle:
-      '={{ ({ dkimSign: "DKIM-sign", sealArc: "seal with ARC" }[$parameter["operation"]] || $parameter["operation"]) + ($parameter["durable"] ? ", durable" : "") }}',
+      '={{ ({ dkimSign: "DKIM-sign", sealArc: "seal with ARC", get: "get activity", getAll: "get activity" }[$parameter["operation"]] || $parameter["operation"]) + ($parameter["durable"] ? ", durable" : "") }}',
     description: 'Read, verify, sign, seal, deliver and send mail',
     defaults: { name: 'Switchyard Mail' },
     usableAsTool: true,
@@ -38,17 +38,20 @@ export class SwitchyardMail implements INodeType {
   methods = { credentialTest: { switchyardApiTest } };
 
   async execute(this: IExecuteFunctions): Promise<INodeExecutionData[][]> {
-    const operation = operations[this.getNodeParameter('operation', 0) as Operation];
-    const durable = this.getNodeParameter('durable', 0) as boolean;
+    const operation: MailOperation = operations[this.getNodeParameter('operation', 0) as Operation];
+    // What only reads has no such switch.
+    const durable = this.getNodeParameter('durable', 0, false) as boolean;
     const presentation = presentationOf(this.getNodeParameter('options', 0, {}) as Options);
     const output = await forEachItem(
       this,
       async (itemIndex) =>
-        runStep(this, itemIndex, {
-          step: operation.step,
-          input: await operation.input(this, itemIndex),
-          durable,
-        }),
+        'act' in operation
+          ? operation.act(this, itemIndex)
+          : runStep(this, itemIndex, {
+              step: operation.step,
+              input: await operation.input(this, itemIndex),
+              durable,
+            }),
       (context, input, end) => present(context, input, end, presentation),
     );
     return [output];

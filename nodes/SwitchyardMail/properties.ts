@@ -1,5 +1,6 @@
 import type { INodeProperties } from 'n8n-workflow';
 import { DURABLE } from '../shared/durable.ts';
+import { activity } from './activity-fields.ts';
 import { message } from './message-fields.ts';
 import { newMail } from './new-mail-fields.ts';
 
@@ -16,10 +17,33 @@ const choice: INodeProperties[] = [
     type: 'options',
     noDataExpression: true,
     options: [
+      { name: 'Activity', value: 'activity', description: 'What became of the mail that came in' },
       { name: 'Message', value: 'message', description: 'One that is there, received or in a file' },
       { name: 'New Mail', value: 'newMail', description: 'One that is written here' },
     ],
     default: 'message',
+  },
+  {
+    displayName: 'Operation',
+    name: 'operation',
+    type: 'options',
+    noDataExpression: true,
+    displayOptions: { show: { resource: ['activity'] } },
+    options: [
+      {
+        name: 'Get',
+        value: 'get',
+        action: 'Get the activity of a mail',
+        description: 'What became of one mail for one recipient, with its deliveries',
+      },
+      {
+        name: 'Get Many',
+        value: 'getAll',
+        action: 'Get many activities',
+        description: 'List what came in, newest first',
+      },
+    ],
+    default: 'getAll',
   },
   {
     displayName: 'Operation',
@@ -85,12 +109,16 @@ const choice: INodeProperties[] = [
   },
 ];
 
+/** What makes or reads a message; the activity is only looked at. */
+const ACTING = { resource: ['message', 'newMail'] };
+
 const options: INodeProperties = {
   displayName: 'Options',
   name: 'options',
   type: 'collection',
   placeholder: 'Add option',
   default: {},
+  displayOptions: { show: ACTING },
   options: [
     {
       displayName: 'Download Message',
@@ -120,4 +148,11 @@ const options: INodeProperties = {
   ],
 };
 
-export const properties: INodeProperties[] = [...choice, ...message, ...newMail, DURABLE, options];
+export const properties: INodeProperties[] = [
+  ...choice,
+  ...activity,
+  ...message,
+  ...newMail,
+  { ...DURABLE, displayOptions: { show: ACTING } },
+  options,
+];

@@ -4,20 +4,8 @@ import { callApi, type Call } from '../shared/api.ts';
 import type { Run } from '../shared/contract.ts';
 import { actId } from '../shared/identity.ts';
 import type { Acted } from '../shared/items.ts';
+import { listAll } from '../shared/list.ts';
 import { runPath, startRun } from '../shared/runs.ts';
-
-/** What one page of the list holds at most. */
-const PAGE = 200;
-
-interface Filters {
-  workflow?: string;
-  status?: string;
-  outcome?: string;
-  sender?: string;
-  recipient?: string;
-  domain?: string;
-  step?: string;
-}
 
 export const operations = {
   async start(context: IExecuteFunctions, i: number): Promise<Acted> {
@@ -41,26 +29,8 @@ export const operations = {
   },
 
   async getAll(context: IExecuteFunctions, i: number): Promise<Acted> {
-    const limit = context.getNodeParameter('returnAll', i)
-      ? Infinity
-      : (context.getNodeParameter('limit', i) as number);
-    const filters = Object.entries(context.getNodeParameter('filters', i, {}) as Filters).filter(([, value]) => value);
-    const items: INodeExecutionData[] = [];
-    let page: string | undefined;
-    do {
-      const answer = (await ask(context, i, {
-        method: 'GET',
-        path: '/v1/runs',
-        query: {
-          ...Object.fromEntries(filters),
-          limit: Math.min(PAGE, limit - items.length),
-          ...(page ? { page } : {}),
-        },
-      })) as { items: Run[]; next: string | null };
-      items.push(...answer.items.map((run) => item(run, i)));
-      page = answer.next ?? undefined;
-    } while (page !== undefined && items.length < limit);
-    return { items };
+    const runs = await listAll(context, i, { path: '/v1/runs', cursor: 'page' });
+    return { items: runs.map((run) => item(run, i)) };
   },
 
   async cancel(context: IExecuteFunctions, i: number): Promise<Acted> {

@@ -1,4 +1,5 @@
 import type { INodeProperties } from 'n8n-workflow';
+import { listFields } from '../shared/list.ts';
 
 const show = (...operation: string[]) => ({ show: { operation } });
 
@@ -141,23 +142,7 @@ const existing: INodeProperties[] = [
 ];
 
 const list: INodeProperties[] = [
-  {
-    displayName: 'Return All',
-    name: 'returnAll',
-    type: 'boolean',
-    default: false,
-    displayOptions: show('getAll'),
-    description: 'Whether to return all results or only up to a given limit',
-  },
-  {
-    displayName: 'Limit',
-    name: 'limit',
-    type: 'number',
-    typeOptions: { minValue: 1 },
-    default: 50,
-    displayOptions: { show: { operation: ['getAll'], returnAll: [false] } },
-    description: 'Max number of results to return',
-  },
+  ...listFields('run'),
   {
     displayName: 'Filters',
     name: 'filters',

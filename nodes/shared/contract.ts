@@ -16,6 +16,8 @@ export interface Problem {
   code: string;
   detail: string;
   fix: string;
+  /** What else is known of it, such as the reply of a mail server. */
+  [fact: string]: IDataObject[string];
 }
 
 export interface Run extends IDataObject {
@@ -49,4 +51,6 @@ export interface Trouble {
   fix: string;
   /** HTTP status; undefined where nobody answered. */
   status?: number;
+  /** What else is known of it; the error output has it beside the code. */
+  facts?: IDataObject;
 }

@@ -6,22 +6,35 @@ import type { Problem, Trouble } from './contract.ts';
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** @param itemIndex the item that it happened at, where it happened at one */
-export function toNodeError(node: INode, { code, message, fix, status }: Trouble, itemIndex?: number): NodeApiError {
+export function toNodeError(
+  node: INode,
+  { code, message, fix, status, facts }: Trouble,
+  itemIndex?: number,
+): NodeApiError {
   const error = new NodeApiError(node, { message } as JsonObject, {
     message,
     description: `${fix} (${code})`,
     ...(status === undefined ? {} : { httpCode: String(status) }),
     ...(itemIndex === undefined ? {} : { itemIndex }),
   });
-  error.context.switchyard = { code, fix, ...(status === undefined ? {} : { status }) };
+  error.context.switchyard = { ...facts, code, fix, ...(status === undefined ? {} : { status }) };
   return error;
 }
 
 /** Problem details, or whatever else stands in an answer that is no success. */
 export function troubleOf(status: number, body: unknown): Trouble {
   const problem = (typeof body === 'object' && body !== null ? body : {}) as Partial<Problem>;
-  if (problem.code && problem.detail)
-    return { code: problem.code, message: problem.detail, fix: problem.fix ?? '', status };
+  const {
+    code,
+    detail: message,
+    fix = '',
+    status: _status,
+    type: _type,
+    title: _title,
+    instance: _instance,
+    ...facts
+  } = problem;
+  if (code && message) return { code, message, fix, status, facts };
   return {
     code: 'api.not_switchyard',
     message: `The base URL answered with status ${status}, and not as Switchyard does.`,

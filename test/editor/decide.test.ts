@@ -3,11 +3,12 @@ import type { Present } from '../../cli/editor/database.ts';
 import { decide, type Imported } from '../../cli/editor/decide.ts';
 import { withCredential, type Template } from '../../cli/editor/templates.ts';
 
+const OWN = 'own.test';
 const template = (id: string, publish = false): Template => ({
   id,
   name: `workflow ${id}`,
   nodes: [],
-  meta: { switchyard: { publish } },
+  meta: publish ? { switchyard: { publish: { domains: [OWN] } } } : {},
 });
 const CREDENTIAL = 'the-credential';
 const API = 'http://127.0.0.1:8080';
@@ -20,8 +21,16 @@ const present = (workflows: string[], credential?: string): Present => ({
 const start = (
   imported: Imported,
   there: Present,
-  wanted: { baseUrl?: string; tokenCounts?: boolean; templates?: Template[] } = {},
-) => decide(imported, there, { credentialId: CREDENTIAL, baseUrl: API, tokenCounts: true, templates: [], ...wanted });
+  wanted: { baseUrl?: string; tokenCounts?: boolean; domains?: string[]; templates?: Template[] } = {},
+) =>
+  decide(imported, there, {
+    credentialId: CREDENTIAL,
+    baseUrl: API,
+    tokenCounts: true,
+    domains: [OWN],
+    templates: [],
+    ...wanted,
+  });
 const credential = (fingerprint: string | null) => ({ baseUrl: API, tokenId: 'token', fingerprint });
 
 describe('workflows at a start', () => {
@@ -33,6 +42,12 @@ describe('workflows at a start', () => {
     const plan = start({ workflows: {} }, present([]), { templates });
     expect(plan.workflows).toEqual(templates);
     expect(plan.publish).toEqual(['b']);
+  });
+
+  it('are not published where their mail domain is not our own', () => {
+    const plan = start({ workflows: {} }, present([]), { templates, domains: ['other.test'] });
+    expect(plan.workflows).toEqual(templates);
+    expect(plan.publish).toEqual([]);
   });
 
   it('are left alone when they are there, changed or not', () => {

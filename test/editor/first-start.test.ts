@@ -40,7 +40,7 @@ const answering = (id: string, publish: boolean): Template => ({
   connections: {},
   settings: { executionOrder: 'v1' },
   pinData: {},
-  meta: { switchyard: { publish } },
+  meta: publish ? { switchyard: { publish: { domains: ['demo.test'] } } } : {},
   tags: [],
 });
 

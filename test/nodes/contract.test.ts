@@ -1,19 +1,21 @@
 /** What the nodes send is what the servers take, and everything that the servers offer can be sent. */
 import type { z } from 'zod';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { IDataObject, INodeExecutionData, INodeType, ResourceMapperField } from 'n8n-workflow';
+import type { IDataObject, INodeExecutionData, INodeProperties, INodeType, ResourceMapperField } from 'n8n-workflow';
 import { publicSteps } from '../../activities/registry.ts';
 import type { Route } from '../../servers/http/route.ts';
 import { blobRoutes } from '../../servers/http/routes/blobs.ts';
+import { mailRoutes } from '../../servers/http/routes/mail.ts';
 import { runRoutes } from '../../servers/http/routes/runs.ts';
 import { stepRoutes } from '../../servers/http/routes/steps.ts';
 import { triggerRoutes } from '../../servers/http/routes/triggers.ts';
+import { Outcome } from '../../servers/http/schemas.ts';
 import { WORKFLOWS } from '../../servers/http/runs.ts';
 import { RUN_OUTCOMES } from '../../servers/triggers/outcomes.ts';
 import { startService, type Service } from '../servers/http/service.ts';
 import { hasN8n, stage, startRecorder, withDefaults, type Recorded, type Recorder } from './n8n.ts';
 
-const routes: Route[] = [...stepRoutes(publicSteps), ...blobRoutes, ...runRoutes, ...triggerRoutes];
+const routes: Route[] = [...stepRoutes(publicSteps), ...blobRoutes, ...runRoutes, ...mailRoutes, ...triggerRoutes];
 const BLOB = { key: `mail/${'a'.repeat(64)}`, sha256: 'a'.repeat(64), size: 12 };
 const AUTHENTICATION = {
   spf: { result: 'pass', domain: 'a.test', scope: 'mfrom' },
@@ -129,6 +131,14 @@ describe.skipIf(!hasN8n)('Switchyard Mail', () => {
       headers: { header: [{ name: 'X-Ticket', value: '7' }] },
     },
   };
+  /** Those that only look: what they ask, and where. */
+  const looks: Record<string, [parameters: IDataObject, path: string]> = {
+    get: [{ activityId: 'a1' }, '/v1/mail/activity/{id}'],
+    getAll: [
+      { filters: { outcome: ['bounced', 'failed'], domain: 'demo.test', since: '24h', until: '' }, limit: 7 },
+      '/v1/mail/activity',
+    ],
+  };
   const operations: Record<string, IDataObject> = {
     parse: message,
     verify: message,
@@ -144,7 +154,23 @@ describe.skipIf(!hasN8n)('Switchyard Mail', () => {
     const offered = new SwitchyardMail().description.properties
       .filter(({ name }) => name === 'operation')
       .flatMap(({ options }) => (options as { value: string }[]).map(({ value }) => value));
-    expect(offered.sort()).toEqual(Object.keys(operations).sort());
+    expect(offered.sort()).toEqual(Object.keys({ ...operations, ...looks }).sort());
+  });
+
+  it.each(Object.keys(looks))('%s of the activity makes one call that its route takes', async (operation) => {
+    const { SwitchyardMail } = await import('../../nodes/SwitchyardMail/SwitchyardMail.node.ts');
+    const [parameters, path] = looks[operation] ?? [{}, ''];
+    const calls = await callsOf(new SwitchyardMail(), { resource: 'activity', operation, ...parameters }, item);
+    expect(calls.map((call) => checkCall(call).path)).toEqual([path]);
+    if (operation === 'getAll')
+      expect(calls[0]?.query).toEqual({ outcome: 'bounced,failed', domain: 'demo.test', since: '24h', limit: '7' });
+  });
+
+  it('offers the outcomes that there are', async () => {
+    const { activity } = await import('../../nodes/SwitchyardMail/activity-fields.ts');
+    const filters = activity.find(({ name }) => name === 'filters')?.options as INodeProperties[];
+    const offered = filters.find(({ name }) => name === 'outcome')?.options as { value: string }[];
+    expect(offered.map(({ value }) => value).sort()).toEqual([...Outcome.options].sort());
   });
 
   it.each(Object.keys(operations).flatMap((name) => [true, false].map((durable) => [name, durable] as const)))(

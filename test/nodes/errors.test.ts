@@ -3,7 +3,13 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { hasN8n, NOBODY, stage, startRecorder, withDefaults, type Recorder, type Stage } from './n8n.ts';
 
 const MESSAGE = { key: `mail/${'a'.repeat(64)}`, sha256: 'a'.repeat(64), size: 12 };
-const MISSING = { status: 404, code: 'blob.missing', detail: 'There is no blob.', fix: 'Store it again.' };
+const MISSING = {
+  status: 404,
+  code: 'blob.missing',
+  detail: 'There is no blob.',
+  fix: 'Store it again.',
+  key: 'mail/a',
+};
 
 let recorder: Recorder | undefined;
 afterEach(() => recorder?.close());
@@ -45,7 +51,7 @@ describe.skipIf(!hasN8n)('a node', () => {
         {
           json: {
             error: 'There is no blob.',
-            details: { code: 'blob.missing', fix: 'Store it again.', status: 404 },
+            details: { key: 'mail/a', code: 'blob.missing', fix: 'Store it again.', status: 404 },
           },
           pairedItem: { item: 0 },
         },

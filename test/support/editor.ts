@@ -41,6 +41,8 @@ export interface EditorOptions {
   records: Pick<Records, 'tokens' | 'audit'>;
   /** A laid-out pack; default: this checkout's. */
   pack?: string;
+  /** Mail domains of the Switchyard; default: that of the demo configuration. */
+  domains?: string[];
   /** Default: those of the repository. */
   templates?: Template[];
   /** Like `.switchyard`; default: a new folder, removed by `close`. */
@@ -151,8 +153,8 @@ export async function startEditor(options: EditorOptions): Promise<Editor> {
       }),
       ...given.environment,
     };
-    const { api: baseUrl, records, templates = readTemplates() } = given;
-    await setUp({ program, folder, environment, baseUrl, records, templates, logFile });
+    const { api: baseUrl, records, domains = ['demo.test'], templates = readTemplates() } = given;
+    await setUp({ program, folder, environment, baseUrl, records, domains, templates, logFile });
 
     const log = openSync(logFile, 'a', 0o600);
     const command = [process.execPath, `--max-old-space-size=${EDITOR_HEAP_MB}`, program.script, 'start'];
