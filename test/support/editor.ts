@@ -107,7 +107,7 @@ export interface Editor {
   run(workflowId: string, trigger: string, items?: unknown[]): Promise<string>;
   /** The execution, once it has one of the statuses; default: any in which it has ended. */
   execution(id: string, statuses?: string[]): Promise<Execution>;
-  /** Ids of a workflow's executions, newest first. */
+  /** Ids of a workflow's executions, newest first, those that run included. */
   executions(workflowId: string): Promise<string[]>;
   stop(): Promise<void>;
   kill9(): Promise<void>;
@@ -261,8 +261,10 @@ export async function startEditor(options: EditorOptions): Promise<Editor> {
       }
     },
     async executions(workflowId) {
-      const { data } = await ok('GET', `/api/v1/executions?workflowId=${workflowId}`);
-      return (data as { id: string }[]).map(({ id }) => id);
+      // The public API leaves out those that still run.
+      const filter = encodeURIComponent(JSON.stringify({ workflowId }));
+      const { data } = await ok('GET', `/rest/executions?filter=${filter}`);
+      return (data.results as { id: string }[]).map(({ id }) => id);
     },
     stop: () => end('SIGTERM'),
     kill9: () => end('SIGKILL'),
