@@ -1,6 +1,7 @@
-/** Verification and signing of whole messages. CPU-bound and fed by strangers, hence in worker threads under a deadline. */
+/** Verification, signing and reading of whole messages. CPU-bound and fed by strangers, hence in worker threads under a deadline. */
 import type { SwitchyardError } from '../../../protocols/errors.ts';
 import type { Authentication } from '../../../stores/records/port.ts';
+import type { ReadMessage } from '../read-message.ts';
 
 /** The message: a blob, or its bytes where they are in memory. */
 interface Message {
@@ -8,6 +9,8 @@ interface Message {
   key: string;
   bytes?: Uint8Array;
 }
+
+export type ReadRequest = Message;
 
 export interface VerifyRequest extends Message {
   sourceAddress: string;
@@ -77,5 +80,11 @@ export interface Authenticator {
   sign(request: SignRequest, signal?: AbortSignal): Promise<Signed>;
   /** `verify`, and `sign` for a message that the policy accepts, with one way to the thread. Throws what `verify` throws. */
   forward(request: ForwardRequest): Promise<VerifiedForward>;
+  /**
+   * The message as people read it.
+   * @throws PermanentError `mail.malformed`, `mail.too_complex`
+   * @throws TemporaryError `mail.verification_timeout`
+   */
+  read(request: ReadRequest, signal?: AbortSignal): Promise<ReadMessage>;
   close(): Promise<void>;
 }

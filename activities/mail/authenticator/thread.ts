@@ -2,14 +2,16 @@
  * Runs inside the worker threads: mailauth on messages, several at once, since each waits for DNS most of its time.
  * Errors go back as plain facts, since a clone loses their class.
  */
+import { buffer } from 'node:stream/consumers';
 import { workerData } from 'piscina';
 import mailauth from 'mailauth';
 import type { AuthenticateResult } from 'mailauth';
 import { tooLate } from './late.ts';
-import type { ForwardRequest, SignRequest, Signed, Verified, VerifyRequest } from './port.ts';
+import type { ForwardRequest, ReadRequest, SignRequest, Signed, Verified, VerifyRequest } from './port.ts';
 import { openBlobs } from '../../../stores/blobs/open.ts';
 import { createResolver } from '../../network/dns.ts';
 import { asBuffer, openComposed } from '../compose.ts';
+import { readMessage, type ReadMessage } from '../read-message.ts';
 import { forwardedHeader } from '../forwarded-header.ts';
 import type { Configuration } from '../../../stores/configuration/schema.ts';
 import { messageOf, SwitchyardError, TemporaryError, type ErrorFacts } from '../../../protocols/errors.ts';
@@ -52,6 +54,13 @@ export async function forward(request: ForwardRequest): Promise<Answer<VerifiedF
     const top = forwardedHeader(verified.authentication, request.received, request.signer);
     return { verified, signed: await answer('signed', () => signed({ key, bytes, ...top })) };
   });
+}
+
+/** The message as people read it. */
+export async function read({ key, bytes }: ReadRequest): Promise<Answer<ReadMessage>> {
+  return answer('read', async () =>
+    readMessage(bytes ? asBuffer(bytes) : await buffer(await blobs.read(key)), configuration.mail.limits.headerBytes),
+  );
 }
 
 async function verification(request: VerifyRequest): Promise<Verified> {

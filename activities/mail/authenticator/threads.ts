@@ -6,7 +6,16 @@ import { Piscina } from 'piscina';
 import type { Configuration } from '../../../stores/configuration/schema.ts';
 import { messageOf, PermanentError, TemporaryError, type SwitchyardError } from '../../../protocols/errors.ts';
 import { tooLate } from './late.ts';
-import type { Authenticator, ForwardRequest, SignRequest, Signed, Verified, VerifyRequest } from './port.ts';
+import type { ReadMessage } from '../read-message.ts';
+import type {
+  Authenticator,
+  ForwardRequest,
+  ReadRequest,
+  SignRequest,
+  Signed,
+  Verified,
+  VerifyRequest,
+} from './port.ts';
 import type { Answer, ThreadData, VerifiedForward as Answered } from './thread.ts';
 
 type Balancer = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']>;
@@ -22,6 +31,8 @@ const THREAD_IDLE_MS = 60_000;
 /** ms after its deadline that a task is given to say so itself; a thread that does not is stuck in a computation. */
 const STUCK_AFTER_MS = 2_000;
 
+const DONE = { verify: 'verified', sign: 'signed', forward: 'verified', read: 'read' };
+
 export function openAuthenticator(configuration: Configuration): Authenticator {
   const pool = new Piscina({
     filename: fileURLToPath(new URL(`./thread${extname(import.meta.filename)}`, import.meta.url)),
@@ -36,11 +47,11 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
   const deadline = configuration.mail.limits.verification;
 
   async function run<T>(
-    name: 'verify' | 'sign' | 'forward',
-    request: VerifyRequest | SignRequest | ForwardRequest,
+    name: keyof typeof DONE,
+    request: ReadRequest | VerifyRequest | SignRequest | ForwardRequest,
     signal?: AbortSignal,
   ): Promise<T> {
-    const done = name === 'sign' ? 'signed' : 'verified';
+    const done = DONE[name];
     const stuck = AbortSignal.timeout(deadline + STUCK_AFTER_MS);
     const attempt = () => pool.run(request, { name, signal: stuck }) as Promise<Answer<T>>;
     let answer: Answer<T>;
@@ -71,6 +82,7 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
       const { verified, signed } = await run<Answered>('forward', request);
       return { verified, signed: signed && ('value' in signed ? signed.value : errorOf(signed.error)) };
     },
+    read: (request, signal) => run<ReadMessage>('read', request, signal),
     close: () => pool.close(),
   };
 }
