@@ -4,8 +4,6 @@
  */
 import { buffer } from 'node:stream/consumers';
 import { workerData } from 'piscina';
-import mailauth from 'mailauth';
-import type { AuthenticateResult } from 'mailauth';
 import { tooLate } from './late.ts';
 import type { ForwardRequest, ReadRequest, SignRequest, Signed, Verified, VerifyRequest } from './port.ts';
 import { openBlobs } from '../../../stores/blobs/open.ts';
@@ -17,7 +15,7 @@ import type { Configuration } from '../../../stores/configuration/schema.ts';
 import { messageOf, SwitchyardError, TemporaryError, type ErrorFacts } from '../../../protocols/errors.ts';
 import { judge } from '../../../protocols/mail/policy.ts';
 import { arcSet, digest, dkimSignature, withField } from './signer.ts';
-import { readVerdicts } from './verdicts.ts';
+import { verifyMessage } from './verification.ts';
 
 export interface ThreadData {
   configuration: Configuration;
@@ -63,19 +61,11 @@ export async function read({ key, bytes }: ReadRequest): Promise<Answer<ReadMess
   );
 }
 
-async function verification(request: VerifyRequest): Promise<Verified> {
-  const message = request.bytes ? asBuffer(request.bytes) : await blobs.read(request.key);
-  const result: AuthenticateResult = await mailauth.authenticate(message, {
-    ip: request.sourceAddress,
-    helo: request.helo,
-    sender: request.sender,
-    mta: configuration.hostname,
-    resolver: (name, type) => resolver.resolve(name, type),
-    disableBimi: true,
-    strict: true,
+const verification = async (request: VerifyRequest): Promise<Verified> =>
+  verifyMessage(request.bytes ? asBuffer(request.bytes) : await blobs.read(request.key), request, {
+    hostname: configuration.hostname,
+    resolver,
   });
-  return readVerdicts(result, configuration.hostname);
-}
 
 async function signed(request: SignRequest): Promise<Signed> {
   const { key, bytes, prepend } = request;
