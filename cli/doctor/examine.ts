@@ -13,12 +13,13 @@ import { checkEditor } from './editor.ts';
 import { checkClock, checkDisk, checkNode, checkState } from './machine.ts';
 import { checkDomains, checkOutbound, checkResolver, checkTls } from './network.ts';
 import { checkPorts, checkRunning, checkSmtp, checkTemporal, checkWorker } from './processes.ts';
-import { checkKeys, checkRecords } from './stores.ts';
+import { checkBlobs, checkKeys, checkRecords } from './stores.ts';
 
 const CHECKS: Record<string, Check> = {
   'state folder': checkState,
   disk: checkDisk,
   records: checkRecords,
+  blobs: checkBlobs,
   keys: checkKeys,
   clock: checkClock,
   running: checkRunning,

@@ -3,7 +3,7 @@ import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { messageOf } from '../../protocols/errors.ts';
-import { openRecords, RECORDS_FILE } from '../../stores/records/open.ts';
+import { hasRecords, openRecords, type RecordsConfiguration } from '../../stores/records/open.ts';
 import { fail, ok, warn, type Check, type Finding } from './check.ts';
 
 /** Type stripping and node:sqlite as we use them. */
@@ -69,7 +69,7 @@ export const checkDisk: Check = async ({ configuration: { state } }) => {
 
 /** The records know a time that has been. */
 export const checkClock: Check = async ({ configuration, running }) => {
-  const known = [running?.startedAt, await newestRecord(configuration.state)].filter((time) => time !== undefined);
+  const known = [running?.startedAt, await newestRecord(configuration)].filter((time) => time !== undefined);
   const newest = Math.max(0, ...known.map((time) => Date.parse(time)));
   const behind = newest - Date.now();
   if (behind > CLOCK_TOLERANCE_MS) {
@@ -79,10 +79,10 @@ export const checkClock: Check = async ({ configuration, running }) => {
   return [ok('clock', new Date().toISOString())];
 };
 
-async function newestRecord(state: string): Promise<string | undefined> {
-  if (!existsSync(join(state, RECORDS_FILE))) return undefined;
+async function newestRecord(configuration: RecordsConfiguration): Promise<string | undefined> {
+  if (!hasRecords(configuration)) return undefined;
   try {
-    const records = await openRecords({ state });
+    const records = await openRecords(configuration);
     return await records.activity
       .list({ limit: 1 })
       .then(([row]) => row?.receivedAt)

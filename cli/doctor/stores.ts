@@ -1,31 +1,42 @@
 /** The records and the keys. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { MASTER_KEY_FILE } from '../../stores/keys/master.ts';
+import { openBlobs } from '../../stores/blobs/open.ts';
+import { hasMasterKey, MASTER_KEY_FILE } from '../../stores/keys/master.ts';
 import { openKeys } from '../../stores/keys/open.ts';
-import { openRecords, RECORDS_FILE } from '../../stores/records/open.ts';
+import { hasRecords, openRecords, recordsPlace } from '../../stores/records/open.ts';
 import { fail, failed, ok, type Check } from './check.ts';
 
 export const checkRecords: Check = async ({ configuration }) => {
-  const file = join(configuration.state, RECORDS_FILE);
-  if (!existsSync(file)) return [ok('records', 'none yet; the first start makes them')];
+  const place = recordsPlace(configuration);
+  if (!hasRecords(configuration)) return [ok('records', 'none yet; the first start makes them')];
   try {
     const records = await openRecords(configuration);
     await records.check().finally(() => records.close());
-    return [ok('records', file)];
+    return [ok('records', place)];
   } catch (error) {
-    return [failed('records', error, `Put back a copy of ${file}, or move it away to begin anew.`)];
+    return [failed('records', error, `Put back a copy of ${place}, or move it away to begin anew.`)];
+  }
+};
+
+/** A folder is looked at with the state folder and the disk; a bucket has its own ways to fail. */
+export const checkBlobs: Check = async ({ configuration }) => {
+  const { s3 } = configuration.blobs;
+  if (!s3) return [];
+  try {
+    const blobs = await openBlobs(configuration);
+    await blobs.check().finally(() => blobs.close());
+    return [ok('blobs', `bucket ${s3.bucket}${s3.endpoint === undefined ? '' : ` at ${s3.endpoint}`}`)];
+  } catch (error) {
+    return [failed('blobs', error, 'Compare blobs.s3 with what the S3 server knows.')];
   }
 };
 
 /** Whether every key can sign. The master key is never made here. */
 export const checkKeys: Check = async ({ configuration, environment }) => {
-  const { state } = configuration;
-  if (!existsSync(join(state, RECORDS_FILE))) return [ok('keys', 'none yet; the first start makes them')];
+  if (!hasRecords(configuration)) return [ok('keys', 'none yet; the first start makes them')];
   const records = await openRecords(configuration);
   try {
     const rows = await records.keys.list();
-    const hasMaster = Boolean(environment.SWITCHYARD_MASTER_KEY) || existsSync(join(state, MASTER_KEY_FILE));
+    const hasMaster = hasMasterKey(configuration.state, environment);
     if (!hasMaster && rows.length > 0) {
       const fix = `Put back ${MASTER_KEY_FILE} from your backup, or set SWITCHYARD_MASTER_KEY; without it, make new keys in a new state folder.`;
       return [fail('keys', `the master key is gone, and ${rows.length} keys are sealed with it`, fix)];

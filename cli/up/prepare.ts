@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { ensureSearchAttributes, lazyTemporal } from '../../servers/temporal.ts';
 import type { Addresses } from '../../stores/configuration/addresses.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
+import { openBlobs } from '../../stores/blobs/open.ts';
 import { openKeys } from '../../stores/keys/open.ts';
 import { openRecords } from '../../stores/records/open.ts';
 import type { Records, RuleAction } from '../../stores/records/port.ts';
@@ -14,8 +15,10 @@ import type { Records, RuleAction } from '../../stores/records/port.ts';
 /** File in the state folder with the first token, readable by its owner only. */
 export const TOKEN_FILE = 'token';
 
-/** Repeating it changes nothing. */
+/** Repeating it changes nothing. A store that cannot be used is said here, before any process has to. */
 export async function prepareState(configuration: Configuration, addresses: Addresses): Promise<void> {
+  const blobs = await openBlobs(configuration);
+  await blobs.check().finally(() => blobs.close());
   const client = lazyTemporal(configuration, addresses);
   const records = await openRecords(configuration);
   try {

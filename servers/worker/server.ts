@@ -12,11 +12,11 @@ import type { Client } from '@temporalio/client';
 import { openDependencies } from '../../activities/open.ts';
 import { messageOf, TemporaryError } from '../../protocols/errors.ts';
 import { taskQueues } from '../../workflows/mail/contract.ts';
+import { refuseForeignStore, storeIdOf, workerIdentity } from '../own-store.ts';
 import type { RunningServer, ServerOptions } from '../server.ts';
 import { connectionOptions, ensureSearchAttributes, lazyTemporal } from '../temporal.ts';
 import { createActivities } from './activities.ts';
 import { workflowBundle } from './bundle.ts';
-import { refuseForeignStore, workerIdentity } from './identity.ts';
 import { startSweep } from './sweep.ts';
 import { startTriggers } from './triggers.ts';
 
@@ -41,14 +41,15 @@ export async function startWorker({ configuration, addresses, log }: ServerOptio
   const connection = await connect(connectionOptions(configuration, addresses));
   await ensureSearchAttributes(client);
   const queues = taskQueues(configuration.temporal.taskQueue);
-  await refuseForeignStore(client, queues.main, configuration);
   const dependencies = await openDependencies(configuration, addresses);
+  const storeId = await storeIdOf(configuration, dependencies.keys);
+  await refuseForeignStore(client, configuration, storeId);
   const activities = createActivities(dependencies, log);
 
   const common: Omit<WorkerOptions, 'taskQueue'> = {
     connection,
     namespace: configuration.temporal.namespace,
-    identity: workerIdentity(configuration),
+    identity: workerIdentity(storeId),
     shutdownGraceTime: SHUTDOWN_GRACE,
     maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE,
     defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE,

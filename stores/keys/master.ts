@@ -3,6 +3,7 @@
  * first use. It stays in this process: never in a log, an error or an input.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { link, mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { messageOf, PermanentError } from '../../protocols/errors.ts';
@@ -13,6 +14,10 @@ export const MASTER_KEY_FILE = 'master.key';
 const BYTES = 32;
 /** Rights of the group and of others. */
 const NOT_OWNER = 0o077;
+
+/** Whether there is one, so that asking for it makes none. */
+export const hasMasterKey = (state: string, environment: NodeJS.ProcessEnv = process.env): boolean =>
+  Boolean(environment.SWITCHYARD_MASTER_KEY) || existsSync(join(state, MASTER_KEY_FILE));
 
 /** @throws PermanentError `key.master_invalid`, `key.master_exposed`, `key.master_unavailable` */
 export async function masterKey(state: string, environment: NodeJS.ProcessEnv = process.env): Promise<Buffer> {

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { PermanentError, SwitchyardError } from '../../protocols/errors.ts';
 import type { Configuration } from '../configuration/schema.ts';
 import type { KeyRow, Records } from '../records/port.ts';
-import { masterKey, MASTER_KEY_FILE } from './master.ts';
+import { hasMasterKey, masterKey, MASTER_KEY_FILE } from './master.ts';
 import type { KeyStore, PublicKeyRecord, SigningKey } from './port.ts';
 import { seal, unseal } from './seal.ts';
 
@@ -19,12 +19,14 @@ const SELECTOR = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}
 const generate = promisify(generateKeyPair);
 
 /**
- * @throws PermanentError `key.master_invalid`, `key.master_exposed`, `key.master_unavailable`
+ * @throws PermanentError `key.master_missing`, `key.master_invalid`, `key.master_exposed`, `key.master_unavailable`
  */
 export async function openKeys(
   records: Pick<Records, 'keys'>,
   configuration: Pick<Configuration, 'state'>,
 ): Promise<KeyStore> {
+  // A new one would open nothing: records that several machines share have one key.
+  if (!hasMasterKey(configuration.state) && (await records.keys.list()).length > 0) throw masterMissing(configuration);
   const master = await masterKey(configuration.state);
   const opened = new Map<string, { key: SigningKey; until: number }>();
   const secrets = new Map<string, Buffer>();
@@ -120,6 +122,13 @@ const missing = (domain: string): PermanentError =>
     message: `There is no key to sign for ${domain}.`,
     fix: `switchyard keys create ${domain}`,
     details: { domain },
+  });
+
+const masterMissing = ({ state }: Pick<Configuration, 'state'>): PermanentError =>
+  new PermanentError({
+    code: 'key.master_missing',
+    message: `The keys in the records are sealed with a master key that is not here: ${MASTER_KEY_FILE} is not in ${state}.`,
+    fix: `Put it there, from your backup or from the machine that made it, or set SWITCHYARD_MASTER_KEY to what is in it.`,
   });
 
 const unreadable = (what: string): PermanentError =>

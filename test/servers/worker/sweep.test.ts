@@ -4,7 +4,6 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openDependencies, type OpenDependencies } from '../../../activities/open.ts';
 import { FORWARD_DOMAIN, MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../../cli/demo/world.ts';
-import { refuseForeignStore } from '../../../servers/worker/identity.ts';
 import { settleOpen } from '../../../servers/worker/sweep.ts';
 import { activity } from '../../stores/contract/activity.ts';
 import { eventually, openHouse, type House } from '../../support/house.ts';
@@ -118,14 +117,5 @@ it('closes what an n8n workflow was asked about when the session died, so that t
     errorCode: null,
     errorText: null,
     reply: null,
-  });
-});
-
-it('refuses a worker whose state folder is another one', async () => {
-  const { configuration } = house.installation;
-  await expect(refuseForeignStore(client, 'switchyard', configuration)).resolves.toBeUndefined();
-  const elsewhere = { ...configuration, state: `${configuration.state}-elsewhere` };
-  await expect(refuseForeignStore(client, 'switchyard', elsewhere)).rejects.toMatchObject({
-    code: 'worker.foreign_store',
   });
 });

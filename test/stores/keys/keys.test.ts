@@ -1,4 +1,5 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -59,10 +60,23 @@ describe('the master key', () => {
     const keys = await openKeys(records, { state });
     await keys.create('a.test');
     await keys.secret('srs');
-    rmSync(file);
+    writeFileSync(file, randomBytes(32).toString('base64'));
     const later = await openKeys(records, { state });
     await expect(later.signingKey('a.test')).rejects.toMatchObject({ name: 'PermanentError', code: 'key.unreadable' });
     await expect(later.secret('srs')).rejects.toMatchObject({ code: 'key.unreadable' });
+    await records.close();
+  });
+
+  it('when gone, is not made anew while there are keys that it sealed', async () => {
+    const records = await openRecords({ state });
+    await (await openKeys(records, { state })).create('a.test');
+    rmSync(file);
+    await expect(openKeys(records, { state })).rejects.toMatchObject({
+      name: 'PermanentError',
+      code: 'key.master_missing',
+      fix: expect.stringContaining('SWITCHYARD_MASTER_KEY'),
+    });
+    expect(existsSync(file)).toBe(false);
     await records.close();
   });
 
