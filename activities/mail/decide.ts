@@ -11,7 +11,16 @@ import { PermanentError } from '../../protocols/errors.ts';
 import type { Rule } from '../../stores/records/port.ts';
 
 export const RecipientRoute = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('forward'), domain: z.string(), ruleId: z.string(), destinations: z.array(z.string()) }),
+  z.object({
+    kind: z.literal('forward'),
+    domain: z.string(),
+    ruleId: z.string(),
+    destinations: z.array(z.string()),
+    runs: z
+      .enum(['always', 'deferred'])
+      .optional()
+      .describe('Whether each message is a run, or only what its session cannot finish.'),
+  }),
   z.object({ kind: z.literal('drop'), domain: z.string(), ruleId: z.string() }),
   /** An n8n workflow decides, or takes the message. */
   z.object({
@@ -83,7 +92,8 @@ function routeOf({ id, domain, action }: Rule): RecipientRoute {
   if (action.type === 'drop') return { kind: 'drop', domain, ruleId: id };
   if (action.type === 'trigger')
     return { kind: 'trigger', domain, ruleId: id, trigger: action.trigger, name: action.name };
-  return { kind: 'forward', domain, ruleId: id, destinations: action.destinations };
+  const { destinations, runs } = action;
+  return { kind: 'forward', domain, ruleId: id, destinations, ...(runs ? { runs } : {}) };
 }
 
 const unknownRecipient = (recipient: string): RecipientRoute => ({

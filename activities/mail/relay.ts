@@ -40,6 +40,7 @@ const Input = z.object({
   authentication: Authentication.nullable().describe('What its verification found; null for messages of our own.'),
 });
 type Input = z.output<typeof Input>;
+export type RelayInput = Input;
 
 const Output = z.object({
   status: z.enum(['delivered', 'deferred', 'refused', 'unknown']),
@@ -130,7 +131,7 @@ function asRecorded(row: { state: string; host: string | null; reply: Output['re
   };
 }
 
-interface AttemptHooks {
+export interface AttemptHooks {
   stage(stage: string): void;
   beforeFinalDot(host: string): Promise<void>;
   log: Logger;
@@ -138,19 +139,29 @@ interface AttemptHooks {
   resent: boolean;
 }
 
+/** A message that is in memory and signed already. */
+export interface Prepared {
+  bytes: Uint8Array | undefined;
+  signed: Signed | SwitchyardError;
+  /** ms that it may wait for a connection to become free. */
+  slotWait: number;
+}
+
 /** Trouble of ours or of the way there is an expected end of an attempt; trouble with the stores is thrown, so that Temporal retries at once. */
-async function attempt(
+export async function attempt(
   input: Input,
   dependencies: Part,
   signal: AbortSignal,
   hooks: AttemptHooks,
+  prepared?: Prepared,
 ): Promise<TransmissionResult> {
   try {
     const { domain } = parseAddress(input.destination);
     hooks.stage(`route to ${domain}`);
     const route = await dependencies.dialer.route(domain, signal);
     hooks.stage('sign');
-    const signed = await signMessage(input, dependencies, signal);
+    const signed = prepared?.signed ?? (await signMessage(input, dependencies, signal));
+    if (signed instanceof SwitchyardError) throw signed;
     const sender = await envelopeSender(input, dependencies);
     return await dependencies.dialer.transmit(
       {
@@ -160,6 +171,7 @@ async function attempt(
         open: () =>
           openComposed(dependencies.blobs, {
             key: input.message.key,
+            bytes: prepared?.bytes,
             prepend: signed.header,
             authservId: dependencies.configuration.hostname,
           }),
@@ -167,6 +179,7 @@ async function attempt(
         utf8: input.utf8 || needsUtf8(sender) || needsUtf8(input.destination),
         eightBit: input.eightBit,
         beforeFinalDot: hooks.beforeFinalDot,
+        slotWait: prepared?.slotWait,
         onStage: hooks.stage,
       },
       signal,

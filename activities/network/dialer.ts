@@ -33,6 +33,8 @@ export interface Transmission {
   eightBit: boolean;
   /** Awaited after the last byte of the message and before the final dot. */
   beforeFinalDot(host: string): Promise<void>;
+  /** ms that it may wait for a connection to become free; what waits in a session waits as long as that. */
+  slotWait?: number;
   /** Each stage, for heartbeats and logs: `connect mx1.b.example`, `data`, `final dot`. */
   onStage?(stage: string): void;
 }

@@ -96,7 +96,7 @@ async function connectOnce(
   { outbound, hostname, slots, ca }: TransmitOptions,
   signal: AbortSignal,
 ): Promise<SessionEnd> {
-  const release = await slots.take(`${host.host}:${host.port}`, SLOT_WAIT_MS, signal);
+  const release = await slots.take(`${host.host}:${host.port}`, message.slotWait ?? SLOT_WAIT_MS, signal);
   if (!release) {
     if (signal.aborted)
       return { kind: 'failed', code: 'mail.aborted', text: 'the attempt was cancelled', tlsFailed: false };

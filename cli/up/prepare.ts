@@ -42,9 +42,11 @@ async function applyDeclaredRules(configuration: Configuration, records: Records
   await records.rules.applyDeclared(
     Object.entries(configuration.mail.domains).map(([domain, { rules }]) => ({
       domain,
-      rules: rules.map(({ address, forward }) => ({
+      rules: rules.map(({ address, forward, runs }) => ({
         localPart: address,
-        action: (forward ? { type: 'forward', destinations: forward } : { type: 'drop' }) satisfies RuleAction,
+        action: (forward
+          ? { type: 'forward', destinations: forward, ...(runs ? { runs } : {}) }
+          : { type: 'drop' }) satisfies RuleAction,
       })),
     })),
   );

@@ -59,6 +59,12 @@ export function formatReply(reply: SmtpReply): string {
     .join(' ');
 }
 
+/** What an attempt met, for records: the answer, or the trouble in words, with the host where one is known. */
+export function saidBy(host: string | null, reply: SmtpReply | null, trouble: string): string {
+  const said = reply ? [reply.code, reply.enhanced, reply.text].filter(Boolean).join(' ') : trouble || 'nothing yet';
+  return host ? `${host}: ${said}` : said;
+}
+
 /** 5yz: the same command will fail the same way (RFC 5321, 4.2.1). */
 export function isPermanent(reply: SmtpReply): boolean {
   return reply.code >= 500 && reply.code < 600;

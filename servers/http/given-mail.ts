@@ -8,7 +8,7 @@ import { UNLIMITED } from '../../protocols/mail/limits.ts';
 import { protocolName } from '../../protocols/mail/received.ts';
 import type { MailActivity, RuleAction } from '../../stores/records/port.ts';
 import { routeMailId, type RouteMailInput } from '../../workflows/mail/contract.ts';
-import { routeMailInput } from '../mail/run-input.ts';
+import { keptUntil, routeMailInput } from '../mail/run-input.ts';
 
 export const GivenMail = z.strictObject({
   activityId: z.string().min(1).max(100).describe('Id of the activity record, as the message to the trigger has it.'),
@@ -61,9 +61,7 @@ async function give(record: MailActivity, action: RuleAction, dependencies: Part
     });
   const own = routeMailId(record.deliveryKey);
   const { configuration, records } = dependencies;
-  const { retry, keepActivity } = configuration.mail;
-  const until = new Date(Date.now() + retry.giveUpAfter * 2 + keepActivity).toISOString();
-  await records.blobOwners.expireOwner(`activity:${record.id}`, until);
+  await records.blobOwners.expireOwner(`activity:${record.id}`, keptUntil(configuration));
   // The run that handed the mail to the graph has the message's own id.
   const id = record.workflowId === own ? `${own}/onward` : own;
   return (await records.activity.giveTo(record.id, id, action)) ?? record;

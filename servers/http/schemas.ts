@@ -6,6 +6,10 @@ import type * as port from '../../stores/records/port.ts';
 const Forward = z.object({
   type: z.literal('forward'),
   destinations: z.array(z.string().min(3).max(320)).min(1).max(20),
+  runs: z
+    .enum(['always', 'deferred'])
+    .optional()
+    .describe('Whether each message is a run, or only what its session cannot finish; without it as mail.runs says.'),
 });
 const Drop = z.object({ type: z.literal('drop') });
 

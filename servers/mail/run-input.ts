@@ -55,6 +55,11 @@ export function routeMailInput(
   };
 }
 
+/** When the message of a run may go at the latest, longer than any run lasts: its close sets it sooner. */
+export function keptUntil({ mail }: Configuration): string {
+  return new Date(Date.now() + mail.retry.giveUpAfter * 2 + mail.keepActivity).toISOString();
+}
+
 /** Where it goes, and what people call that; undefined for what goes nowhere. */
 function waysOf({ action }: MailActivity): Pick<RouteMailInput, 'destinations' | 'names'> | undefined {
   if (action?.type === 'forward') return { destinations: action.destinations };

@@ -9,7 +9,7 @@ import { enhancedFor, type SmtpReply } from '../../protocols/mail/reply.ts';
 import { keepBlob } from '../../stores/sweep.ts';
 import { messageOf, PermanentError } from '../../protocols/errors.ts';
 import { routeMailId, taskQueues, type RouteMailInput } from '../../workflows/mail/contract.ts';
-import { routeMailInput, type MessageShape } from '../mail/run-input.ts';
+import { keptUntil, routeMailInput, type MessageShape } from '../mail/run-input.ts';
 import type { Reception } from './receive.ts';
 import { localTrouble, replyError } from './reply.ts';
 import { askRun, settleRun } from './runs.ts';
@@ -76,6 +76,22 @@ const DONE = new Set(['delivered', 'dropped']);
 /** Outcomes that are told once more. */
 const REFUSED = new Set(['refused', 'bounced', 'rejected']);
 
+/** What the record of the same message says to it; undefined while it is open and where it may be tried anew. */
+export function answerOfRecord(known: MailActivity): Exclude<Answer, { from: 'graph' }> | undefined {
+  if (DONE.has(known.outcome)) return { answer: 'delivered' };
+  if (!REFUSED.has(known.outcome)) return undefined;
+  const reply = known.reply ?? {
+    code: 554,
+    enhanced: '5.4.7',
+    text: known.errorText ?? 'The message could not be delivered before',
+  };
+  return {
+    answer: 'refused',
+    reply: reply.code >= 500 ? reply : { code: 554, enhanced: '5.4.7', text: reply.text },
+    from: 'record',
+  };
+}
+
 async function handOver(
   handover: Handover,
   settlement: RouteMailInput['settlement'],
@@ -84,19 +100,8 @@ async function handOver(
   const { records } = reception.dependencies;
   const deliveryKey = deliveryKeyOf(handover.record);
   const known = await records.activity.byDeliveryKey(deliveryKey);
-  if (known && DONE.has(known.outcome)) return { answer: 'delivered' };
-  if (known && REFUSED.has(known.outcome)) {
-    const reply = known.reply ?? {
-      code: 554,
-      enhanced: '5.4.7',
-      text: known.errorText ?? 'The message could not be delivered before',
-    };
-    return {
-      answer: 'refused',
-      reply: reply.code >= 500 ? reply : { code: 554, enhanced: '5.4.7', text: reply.text },
-      from: 'record',
-    };
-  }
+  const before = known && answerOfRecord(known);
+  if (before) return before;
   const { action } = handover.record;
   const hasRun = known?.outcome === 'accepted' && known.workflowId !== null;
   if (action?.type === 'trigger' && !hasRun) {
@@ -201,10 +206,7 @@ async function openRecord(
   const opened = { ...record, deliveryKey, workflowId };
   const owner = `activity:${opened.id}`;
   // Before the record, since whoever finds an open record delivers its blob; longer than any run: closing shortens it.
-  if (opened.blob) {
-    const expires = Date.now() + configuration.mail.retry.giveUpAfter * 2 + configuration.mail.keepActivity;
-    await keepBlob({ blobs, records }, opened.blob, owner, new Date(expires).toISOString());
-  }
+  if (opened.blob) await keepBlob({ blobs, records }, opened.blob, owner, keptUntil(configuration));
   try {
     await records.activity.open([opened]);
   } catch (thrown) {
@@ -220,12 +222,13 @@ async function openRecord(
   return opened;
 }
 
-async function ask(
+/** Starts the run of the record, or meets it, and waits for its answer. */
+export async function ask(
   { record, shape }: Handover,
   settlement: RouteMailInput['settlement'],
   refusedBefore: SmtpReply | undefined,
   { client, dependencies, log }: Reception,
-): Promise<Answer> {
+): Promise<Exclude<Answer, { from: 'graph' }>> {
   const { configuration } = dependencies;
   const input = routeMailInput(record, shape, configuration, settlement, refusedBefore);
   const run = runOf(record);
@@ -282,7 +285,7 @@ async function passBack(
   );
 }
 
-function unreachable(thrown: unknown, { log }: Reception) {
+export function unreachable(thrown: unknown, { log }: Reception) {
   // The graph's own 4xx, or what it set for the case that there is no verdict.
   if (thrown instanceof Error && 'responseCode' in thrown) return thrown;
   log.error(

@@ -5,14 +5,17 @@ import type { Client } from '@temporalio/client';
 import type { OpenDependencies } from '../../activities/open.ts';
 import type { RecipientRoute } from '../../activities/mail/decide.ts';
 import type { Verified } from '../../activities/mail/authenticator/port.ts';
-import type { BlobRef } from '../../stores/blobs/port.ts';
+import { receivedBy } from '../../activities/mail/forwarded-header.ts';
+import { blobRefOf, type BlobRef } from '../../stores/blobs/port.ts';
 import type { MailActivity, Outcome, RuleAction } from '../../stores/records/port.ts';
 import { uuidv7 } from '../../stores/records/ids.ts';
 import type { SmtpReply } from '../../protocols/mail/reply.ts';
 import { createMessageGuard, type MessageFacts } from '../../protocols/mail/limits.ts';
 import { loopReply } from '../../protocols/mail/loop.ts';
+import { parseAddress } from '../../protocols/mail/address.ts';
 import { judge } from '../../protocols/mail/policy.ts';
 import { PermanentError } from '../../protocols/errors.ts';
+import { deliverDirectly, directDestination, type Held, type UnderWay } from './direct.ts';
 import { deliver, type Handover } from './handover.ts';
 import { Flood, replyError, replyOf } from './reply.ts';
 import type { Pending } from './verdict.ts';
@@ -29,6 +32,8 @@ export interface Transaction {
   /** RFC 3848. */
   protocol: string;
   sender: string;
+  /** ISO 8601; when the record is made, unless it was said before. */
+  receivedAt?: string;
   recipients: { address: string; route: ForwardRoute }[];
 }
 
@@ -37,6 +42,7 @@ export interface Reception {
   client: Client;
   log: Logger;
   pending: Pending;
+  underWay: UnderWay;
 }
 
 /**
@@ -44,16 +50,17 @@ export interface Reception {
  * @returns the text of the 250
  * @throws the error that makes smtp-server send the refusal
  */
-export async function receive(
-  stream: SMTPServerDataStream,
-  transaction: Transaction,
-  reception: Reception,
-): Promise<string> {
+export async function receive(stream: SMTPServerDataStream, begun: Transaction, reception: Reception): Promise<string> {
   const { dependencies, log } = reception;
-  const { blob, facts, verified } = await read(stream, transaction, dependencies).catch(async (thrown: unknown) => {
-    if (thrown instanceof PermanentError) await recordRefusal(thrown, transaction, dependencies);
-    throw thrown;
-  });
+  const direct = directDestination(begun, dependencies.configuration);
+  const transaction = direct === undefined ? begun : { ...begun, receivedAt: new Date().toISOString() };
+  const reading = direct === undefined ? read : readForward;
+  const { blob, facts, verified, held } = await reading(stream, transaction, dependencies).catch(
+    async (thrown: unknown) => {
+      if (thrown instanceof PermanentError) await recordRefusal(thrown, transaction, dependencies);
+      throw thrown;
+    },
+  );
 
   const isSrsReturn = transaction.recipients.every(({ route }) => route.kind === 'srs');
   const circle = loopReply(
@@ -90,10 +97,64 @@ export async function receive(
       record: newRecord(transaction, one, { blob, verified, end: OPEN }),
       shape: { protocol: transaction.protocol, eightBit: facts.eightBit, utf8: facts.utf8Header },
     }));
+  const [first] = handovers;
+  if (direct !== undefined && first) {
+    if (!held) throw new Error('the message was accepted here and not in its thread');
+    return deliverDirectly(first, direct, held, reception);
+  }
   return deliver(handovers, dropped.length, reception);
 }
 
-async function read(stream: SMTPServerDataStream, transaction: Transaction, dependencies: OpenDependencies) {
+interface Read {
+  blob: BlobRef;
+  facts: MessageFacts;
+  verified: Verified;
+  held?: Held;
+}
+
+/** For the direct lane: in memory where it is small, verified and signed in one go. */
+async function readForward(
+  stream: SMTPServerDataStream,
+  transaction: Transaction,
+  dependencies: OpenDependencies,
+): Promise<Read> {
+  const { bytes, ...taken } = await store(
+    stream,
+    dependencies,
+    Math.min(IN_MEMORY, dependencies.configuration.mail.limits.messageSize),
+  );
+  const { sourceAddress, helo, sender, receivedAt = '' } = transaction;
+  const request = { key: taken.blob.key, bytes, sourceAddress, helo, sender };
+  const { authenticator, configuration, keys } = dependencies;
+  const { address = '', route } = transaction.recipients[0] ?? {};
+  const signer = await keys.signingKey(parseAddress(address).domain).catch((thrown: unknown) => {
+    if (thrown instanceof PermanentError) return thrown;
+    throw thrown;
+  });
+  if (signer instanceof PermanentError)
+    return { ...taken, verified: await authenticator.verify(request), held: { bytes, signed: signer } };
+  const arrival = {
+    ...transaction,
+    receivedAt,
+    messageId: transaction.id,
+    recipient: address,
+    utf8: taken.facts.utf8Header,
+  };
+  const { domain, selector, privateKey } = signer;
+  const { verified, signed } = await authenticator.forward({
+    ...request,
+    isSrsReturn: route?.kind === 'srs',
+    received: receivedBy(arrival, configuration.hostname),
+    signer: { domain, selector, privateKey },
+  });
+  return { ...taken, verified, held: signed ? { bytes, signed } : undefined };
+}
+
+async function read(
+  stream: SMTPServerDataStream,
+  transaction: Transaction,
+  dependencies: OpenDependencies,
+): Promise<Read> {
   const stored = await store(stream, dependencies);
   const verified = await dependencies.authenticator.verify({
     key: stored.blob.key,
@@ -129,7 +190,8 @@ async function recordRefusal(
 async function store(
   stream: SMTPServerDataStream,
   { blobs, configuration }: OpenDependencies,
-): Promise<{ blob: BlobRef; facts: MessageFacts }> {
+  inMemory = 0,
+): Promise<{ blob: BlobRef; facts: MessageFacts; bytes?: Buffer }> {
   const { limits } = configuration.mail;
   const guard = createMessageGuard(limits);
   let facts: MessageFacts | undefined;
@@ -141,13 +203,33 @@ async function store(
     facts = guard.end();
   }
   try {
-    const blob = await blobs.write(guarded(), { prefix: 'mail', maxBytes: limits.messageSize });
+    const source = guarded();
+    const head: Uint8Array[] = [];
+    let size = 0;
+    while (size < inMemory) {
+      const { value, done } = await source.next();
+      if (done) {
+        const bytes = Buffer.concat(head);
+        return { blob: blobRefOf(bytes, 'mail'), facts: facts as MessageFacts, bytes };
+      }
+      head.push(value);
+      size += value.byteLength;
+    }
+    const blob = await blobs.write(continued(head, source), { prefix: 'mail', maxBytes: limits.messageSize });
     return { blob, facts: facts as MessageFacts };
   } catch (thrown) {
     await drained(stream, DRAINED * limits.messageSize);
     throw thrown;
   }
 }
+
+async function* continued(head: Uint8Array[], rest: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield* head;
+  yield* rest;
+}
+
+/** Bytes of a message that a session of the direct lane holds in memory; a larger one goes through the store. */
+const IN_MEMORY = 262_144;
 
 /** A sender that did not ask for SIZE may send all of its message before it reads a reply; twice the limit is patience enough. */
 const DRAINED = 2;
@@ -180,7 +262,7 @@ export function newRecord(
   return {
     id: uuidv7(),
     deliveryKey: null,
-    receivedAt: now,
+    receivedAt: transaction.receivedAt ?? now,
     messageId: transaction.id,
     sourceAddress: transaction.sourceAddress,
     helo: transaction.helo,

@@ -37,7 +37,7 @@ interface SessionState {
 export async function startSmtp({ configuration, addresses, log }: ServerOptions): Promise<RunningServer> {
   const dependencies = await openDependencies(configuration, addresses);
   const client = lazyTemporal(configuration, addresses);
-  const reception: Reception = { dependencies, client, log, pending: new Map() };
+  const reception: Reception = { dependencies, client, log, pending: new Map(), underWay: new Map() };
   const { limits } = configuration.mail;
   const states = new WeakMap<SMTPServerSession, SessionState>();
   const perAddress = new Map<string, number>();

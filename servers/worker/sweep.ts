@@ -8,14 +8,15 @@ import type { OpenDependencies } from '../../activities/open.ts';
 import { closeRecord } from '../../activities/mail/close-activity.ts';
 import { guardBlob } from '../../activities/mail/verify.ts';
 import { LOCAL_SOURCE, type MailActivity } from '../../stores/records/port.ts';
-import { sweepBlobs } from '../../stores/sweep.ts';
+import { keepBlob, sweepBlobs } from '../../stores/sweep.ts';
 import { messageOf, SwitchyardError } from '../../protocols/errors.ts';
 import { UNLIMITED } from '../../protocols/mail/limits.ts';
 import { needsUtf8 } from '../../protocols/mail/address.ts';
 import { protocolName } from '../../protocols/mail/received.ts';
-import { ROUTE_MAIL } from '../../workflows/mail/contract.ts';
-import { labelsOf } from '../mail/labels.ts';
-import { routeMailInput } from '../mail/run-input.ts';
+import { routeMailId, type RouteMailInput } from '../../workflows/mail/contract.ts';
+import { inSessionFor, isDirect } from '../mail/direct-record.ts';
+import { keptUntil, routeMailInput } from '../mail/run-input.ts';
+import { startRun } from '../mail/start-run.ts';
 import { closeAbandoned } from './abandoned.ts';
 
 export interface SweepOptions {
@@ -76,10 +77,24 @@ export async function settleOpen(options: SweepOptions, now: number): Promise<nu
 async function settle(record: MailActivity, options: SweepOptions, now: number): Promise<boolean> {
   const status = record.workflowId ? await statusOf(record.workflowId, options.client) : null;
   if (record.sourceAddress === LOCAL_SOURCE) return closeAbandoned(record, status, options.dependencies, now);
+  if (isDirect(record))
+    return (
+      now - Date.parse(record.receivedAt) > inSessionFor(options.dependencies.configuration) &&
+      settleDirect(record, options)
+    );
   if (status === null) return record.action?.type === 'trigger' && closeUnjudged(record, options.dependencies);
   if (status === 'RUNNING') return false;
+  return settleByRun(record, status, options);
+}
+
+async function settleByRun(
+  record: MailActivity,
+  status: string,
+  options: SweepOptions,
+  settlement: RouteMailInput['settlement'] = 'accepted',
+): Promise<boolean> {
   try {
-    await restart(record, status, options);
+    await restart(record, status, options, settlement);
     return true;
   } catch (thrown) {
     // Without Temporal there is nothing to settle with.
@@ -91,6 +106,22 @@ async function settle(record: MailActivity, options: SweepOptions, now: number):
     await options.dependencies.records.activity.close(record.id, end);
     return true;
   }
+}
+
+/**
+ * A session ended in the middle of its own delivery, as at a crash. Its sender has no 250 and comes again, so that a
+ * refusal needs no bounce; but what was at its final dot may have arrived, and is sent again and marked.
+ */
+async function settleDirect(record: MailActivity, options: SweepOptions): Promise<boolean> {
+  const { blobs, records, configuration } = options.dependencies;
+  if (!record.deliveryKey || !record.action || !record.blob) return false;
+  const given = await records.activity.giveTo(record.id, routeMailId(record.deliveryKey), record.action);
+  if (!given) return false;
+  // Where it is gone, the run cannot be: `settleByRun` closes the record.
+  await keepBlob({ blobs, records }, record.blob, `activity:${record.id}`, keptUntil(configuration)).catch(
+    () => undefined,
+  );
+  return settleByRun(given, 'GONE', options, 'alone');
 }
 
 /** The session ended before the workflow's verdict, as at a crash: its sender has no 250 and comes again. */
@@ -114,6 +145,7 @@ async function restart(
   record: MailActivity,
   status: string,
   { dependencies, client, log, taskQueue }: SweepOptions,
+  settlement: RouteMailInput['settlement'],
 ): Promise<void> {
   const { configuration, blobs } = dependencies;
   if (!record.blob || !record.workflowId) return;
@@ -126,13 +158,6 @@ async function restart(
       ? { code: 554, enhanced: '5.3.0', text: 'The delivery was ended by the operator' }
       : undefined;
   log.warn({ record: record.id, run: record.workflowId, status }, 'an open record had no run: a new one settles it');
-  const input = routeMailInput(record, shape, configuration, 'accepted', refusedBefore);
-  await client.workflow.start(ROUTE_MAIL, {
-    workflowId: record.workflowId,
-    taskQueue,
-    args: [input],
-    workflowIdConflictPolicy: 'USE_EXISTING',
-    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    ...labelsOf(input),
-  });
+  const input = routeMailInput(record, shape, configuration, settlement, refusedBefore);
+  await startRun(client, taskQueue, record.workflowId, input);
 }

@@ -25,14 +25,14 @@ export async function openFolderBlobs(folder: string): Promise<BlobStore> {
     await removeAbandoned(incoming);
   });
   return {
-    async write(source, { prefix, maxBytes }) {
+    async write(source, { prefix, maxBytes, durable = true }) {
       checkPrefix(prefix);
       const temporary = join(incoming, randomUUID());
       try {
-        const { sha256, size } = await receive(folder, temporary, source, maxBytes);
+        const { sha256, size } = await receive(folder, temporary, source, { maxBytes, durable });
         const ref: BlobRef = { key: `${prefix}/${sha256}`, sha256, size };
         // Over an equal blob too: its new time keeps the sweep away from it.
-        await guarded(folder, () => place(folder, temporary, pathOf(folder, ref.key)));
+        await guarded(folder, () => place(folder, temporary, pathOf(folder, ref.key), durable));
         return ref;
       } catch (thrown) {
         await rm(temporary, { force: true }).catch(() => undefined);
@@ -69,12 +69,12 @@ export async function openFolderBlobs(folder: string): Promise<BlobStore> {
   };
 }
 
-/** Writes the source into a new file, synced, while hashing and counting. */
+/** Writes the source into a new file, synced where it must last, while hashing and counting. */
 async function receive(
   folder: string,
   path: string,
   source: AsyncIterable<Uint8Array>,
-  maxBytes: number,
+  { maxBytes, durable }: { maxBytes: number; durable: boolean },
 ): Promise<{ sha256: string; size: number }> {
   const handle = await guarded(folder, () => open(path, 'wx', 0o600));
   try {
@@ -86,17 +86,18 @@ async function receive(
       hash.update(chunk);
       await guarded(folder, () => writeAll(handle, chunk));
     }
-    await guarded(folder, () => handle.sync());
+    if (durable) await guarded(folder, () => handle.sync());
     return { sha256: hash.digest('hex'), size };
   } finally {
     await handle.close();
   }
 }
 
-async function place(folder: string, temporary: string, path: string): Promise<void> {
+async function place(folder: string, temporary: string, path: string, durable: boolean): Promise<void> {
   const parent = dirname(path);
   const made = await mkdir(parent, { recursive: true, mode: 0o700 });
   await rename(temporary, path);
+  if (!durable) return;
   await syncFolder(parent);
   // A new folder is a name in its parent, up to the first one that was there before.
   if (made === undefined) return;

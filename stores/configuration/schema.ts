@@ -11,6 +11,12 @@ const HostAndPort = z
   .string()
   .regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'write host:port, such as 127.0.0.1:2526');
 
+/**
+ * Whether each accepted message is a run, or only what a session cannot finish by itself: a message that goes to one
+ * destination is then delivered inside the session, and the destination's answer is the sender's.
+ */
+const Runs = z.enum(['always', 'deferred']);
+
 /** One rule: who it is for, and what happens. `*` stands for every other address of the domain. */
 export const RuleDeclaration = z
   .strictObject({
@@ -20,6 +26,8 @@ export const RuleDeclaration = z
     forward: z.array(z.string().min(3)).min(1).max(20).optional(),
     /** Accept and forget, with an activity record. */
     drop: z.literal(true).optional(),
+    /** Another choice for this rule than `mail.runs`. */
+    runs: Runs.optional(),
   })
   .refine((rule) => (rule.forward === undefined) !== (rule.drop === undefined), {
     message: 'a rule either forwards or drops: give `forward: [address]` or `drop: true`',
@@ -66,6 +74,8 @@ const Mail = z.strictObject({
       dmarcReject: z.enum(['refuse', 'accept']).default('refuse'),
     })
     .prefault({}),
+  /** For messages that a rule forwards to one destination, and for bounces that come back. */
+  runs: Runs.default('always'),
   /** How long a session waits for the first delivery before it answers 250 'queued'. Senders wait 10 minutes (RFC 5321, 4.5.3.2.6). */
   sessionWait: Duration.default(20_000),
   retry: z

@@ -19,7 +19,8 @@ import type { BlobRef } from '../blobs/port.ts';
 export type { ArcVerdict, Authentication, DkimVerdict, DmarcVerdict, SmtpReply, SpfVerdict };
 
 export type RuleAction =
-  | { type: 'forward'; destinations: string[] }
+  /** `runs`: another choice for this rule than the configuration's. */
+  | { type: 'forward'; destinations: string[]; runs?: 'always' | 'deferred' }
   | { type: 'drop' }
   /** An n8n workflow has registered the address; `name` is that of the registration, for people. */
   | { type: 'trigger'; trigger: string; name: string };

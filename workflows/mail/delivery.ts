@@ -1,5 +1,6 @@
 /** The life of one destination of one message: attempts, waits, the end. */
 import { ActivityFailure, ApplicationFailure, isCancellation, sleep } from '@temporalio/workflow';
+import { saidBy } from '../../protocols/mail/reply.ts';
 import type { SmtpReply } from '../../stores/records/port.ts';
 import { deliveries, type HouseActivities } from '../activities.ts';
 import type { RouteMailInput } from './contract.ts';
@@ -145,9 +146,6 @@ const SUMMARY_BYTES = 380;
 const cut = (text: string, bytes: number): string => (text.length > bytes / 2 ? `${text.slice(0, bytes / 2)}…` : text);
 
 /** `mx1.b.example: 451 4.7.1 greylisted`, or the trouble in words. */
-export function replyLine(delivery: Delivery): string {
-  const said = delivery.reply
-    ? [delivery.reply.code, delivery.reply.enhanced, delivery.reply.text].filter(Boolean).join(' ')
-    : delivery.text || 'nothing yet';
-  return delivery.host ? `${delivery.host}: ${said}` : said;
+export function replyLine({ host, reply, text }: Delivery): string {
+  return saidBy(host, reply, text);
 }
