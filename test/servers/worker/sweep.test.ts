@@ -1,12 +1,14 @@
 /** What happens to a record whose run is no more. */
+import { Readable } from 'node:stream';
 import { Client, Connection } from '@temporalio/client';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openDependencies, type OpenDependencies } from '../../../activities/open.ts';
 import { FORWARD_DOMAIN, MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../../cli/demo/world.ts';
 import { settleOpen } from '../../../servers/worker/sweep.ts';
+import { uuidv7 } from '../../../stores/records/ids.ts';
 import { activity } from '../../stores/contract/activity.ts';
-import { eventually, openHouse, type House } from '../../support/house.ts';
+import { eventually, openHouse, simpleMessage, type House } from '../../support/house.ts';
 
 let house: House;
 let client: Client;
@@ -118,4 +120,37 @@ it('closes what an n8n workflow was asked about when the session died, so that t
     errorText: null,
     reply: null,
   });
+});
+
+it('sends again, marked, what a session had at its final dot when it died; a refusal then needs no bounce', async () => {
+  const message = Buffer.from(simpleMessage(`grace@${FORWARD_DOMAIN}`));
+  const blob = await dependencies.blobs.write(Readable.from([message]), { prefix: 'mail', maxBytes: 10_000 });
+  const leave = (localPart: string) => {
+    const destination = `${localPart}@${MAILBOX_DOMAIN}`;
+    const record = activity({
+      workflowId: null,
+      blob,
+      attempts: 1,
+      sender: `sender@${PLAIN_DOMAIN}`,
+      recipient: `${localPart}@${FORWARD_DOMAIN}`,
+      deliveryKey: uuidv7().replaceAll('-', '').padEnd(64, '0'),
+      action: { type: 'forward', destinations: [destination] },
+      receivedAt: new Date().toISOString(),
+    });
+    return dependencies.records.inSession.open({ record, destination, state: 'committing', host: null, reply: null });
+  };
+  await leave('grace');
+  house.destination.behave(`heidi@${MAILBOX_DOMAIN}`, { does: 'refuse', reply: '550 5.1.1 Gone' });
+  await leave('heidi');
+  const bounces = house.destination.received.filter((one) => one.sender === '').length;
+  expect(await sweep()).toBe(2);
+  expect(await house.finalRecord(`grace@${FORWARD_DOMAIN}`)).toMatchObject({
+    outcome: 'delivered',
+    attempts: 2,
+    resent: true,
+    workflowId: expect.stringMatching(/^mail\//),
+  });
+  expect(await house.finalRecord(`heidi@${FORWARD_DOMAIN}`)).toMatchObject({ outcome: 'refused', resent: true });
+  expect(house.destination.received.filter((one) => one.sender === '')).toHaveLength(bounces);
+  expect(await sweep()).toBe(0);
 });
