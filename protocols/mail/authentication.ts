@@ -22,9 +22,9 @@ export interface DkimVerdict {
 }
 export interface DmarcVerdict {
   result: 'pass' | 'fail' | 'none' | 'temperror' | 'permerror';
-  /** The author domain. */
+  /** The Organizational Domain of the author, by the tree walk of RFC 9989, 4.10; the author domain where it is not known. */
   domain: string;
-  /** Published policy. */
+  /** The policy that applies to the author domain, with `sp`, `np` and `t` reckoned in. */
   policy: 'none' | 'quarantine' | 'reject' | null;
   /** What was done about it. */
   disposition: 'none' | 'quarantine' | 'reject';

@@ -85,11 +85,8 @@ function readDmarc({ dmarc, dkim }: AuthenticateResult, signatures: DkimVerdict[
   const aligned =
     Boolean(dmarc.alignment?.spf?.result) || signatures.some((one) => one.result === 'pass' && one.aligned);
   const result = dmarc.status.result === 'pass' && !aligned ? 'fail' : (dmarc.status.result as DmarcVerdict['result']);
-  const published = (dmarc.policy ?? null) as DmarcVerdict['policy'];
-  // RFC 9989, section 4.7, tag t: a policy under test applies one level down.
-  const policy = dmarc.testMode
-    ? ({ reject: 'quarantine', quarantine: 'none', none: 'none' } as const)[published ?? 'none']
-    : published;
+  // The one that applies: sp, np and t (RFC 9989, section 4.7) are reckoned in already.
+  const policy = (dmarc.policy ?? null) as DmarcVerdict['policy'];
   return {
     result,
     domain: dmarc.domain ?? '',
