@@ -12,6 +12,8 @@ const HELP = `switchyard demo [options]
   internationalised, large, bounced. Everything stays on loopback. Exit status 1
   when anything is not as it must be.
 
+  --stores FILE use the database and the bucket that this configuration names, in
+                a schema and under a prefix of their own, removed afterwards
   --keep        leave it running afterwards, with links to every run
   --save DIR    write what arrived to DIR, with the zones to verify it by
   --json        print the result as JSON
@@ -25,6 +27,7 @@ export async function run(args: string[]): Promise<number> {
     options: {
       keep: { type: 'boolean', default: false },
       save: { type: 'string' },
+      stores: { type: 'string' },
       json: { type: 'boolean', default: false },
       // `npm start -- --demo --no-editor` hands this on; the demo has no editor.
       'no-editor': { type: 'boolean', default: false },
@@ -55,7 +58,7 @@ export async function run(args: string[]): Promise<number> {
   const { demoJson, demoTable } = await import('../demo/report.ts');
   let demo;
   try {
-    demo = await runDemo({ quiet: values.json, signal: stop.signal });
+    demo = await runDemo({ stores: values.stores, quiet: values.json, signal: stop.signal });
   } catch (error) {
     if (stop.signal.aborted) return INTERRUPTED;
     throw error;

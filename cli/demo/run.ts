@@ -21,10 +21,13 @@ import { BEHAVIOURS, bounceToSrs, demoCases, demoRules, sentAgain, type DemoCase
 import { check, readBounce, sameAddress, type Difference, type Observation } from './check.ts';
 import { startDestination, type Arrival, type Destination } from './destination.ts';
 import { startDnsServer, type DnsServer } from './dns-server.ts';
+import { lendStores, type LentStores } from './stores.ts';
 import { submit, type Told } from './send.ts';
 import { createWorld, FORWARD_DOMAIN, FORWARD_HOST, MAILBOX_DOMAIN, SIGNED_DOMAIN, type World } from './world.ts';
 
 export interface DemoOptions {
+  /** Configuration file whose database and bucket are used; default: the folder of the demo. */
+  stores?: string;
   /** Shows no progress. */
   quiet?: boolean;
   /** Ends a demo that is under way. */
@@ -73,6 +76,8 @@ export async function runDemo(options: DemoOptions = {}): Promise<Demo> {
     rmSync(folder, { recursive: true, force: true });
   };
   try {
+    const stores = options.stores === undefined ? undefined : await lendStores(options.stores);
+    if (stores) closing.push(() => stores.giveBack(folder));
     const world = await createWorld();
     const names = await startDnsServer(world.zones);
     closing.push(() => names.close());
@@ -85,9 +90,11 @@ export async function runDemo(options: DemoOptions = {}): Promise<Demo> {
     const home = await startDestination({ name: `mx.${SIGNED_DOMAIN}`, dns: names.address });
     closing.push(() => home.close());
 
-    writeFileSync(join(folder, 'switchyard.yaml'), stringify(configurationFor(names, destination, home)));
+    const configurationFile = join(folder, 'switchyard.yaml');
+    writeFileSync(configurationFile, stringify(configurationFor(names, destination, home, stores)));
     const installation = await startInstallation({
       folder,
+      configurationFile,
       anyPort: true,
       quiet: options.quiet,
       signal: options.signal,
@@ -136,9 +143,15 @@ interface Stage {
   signal: AbortSignal | undefined;
 }
 
-function configurationFor(names: DnsServer, destination: Destination, home: Destination): ConfigurationInput {
+function configurationFor(
+  names: DnsServer,
+  destination: Destination,
+  home: Destination,
+  stores: LentStores | undefined,
+): ConfigurationInput {
   return {
     hostname: FORWARD_HOST,
+    ...(stores && { records: stores.records, blobs: stores.blobs }),
     mail: {
       domains: { [FORWARD_DOMAIN]: { rules: demoRules() } },
       retry: { delays: ['1s', '2s'] },

@@ -90,6 +90,16 @@ export async function openPostgres(
   return database;
 }
 
+/** Removes the schema with everything in it. */
+export async function removePostgres(settings: PostgresSettings): Promise<void> {
+  const database = await openPostgres(settings);
+  await database.schema
+    .dropSchema(settings.schema)
+    .cascade()
+    .execute()
+    .finally(() => database.destroy());
+}
+
 /** `user@host:port/database`, with the schema where it is not the usual one. For people; nothing secret is in it. */
 export function postgresPlace({ user, host, port, database, schema }: PostgresSettings): string {
   return `PostgreSQL ${user}@${host}:${port}/${database}${schema === 'public' ? '' : ` (schema ${schema})`}`;

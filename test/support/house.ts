@@ -43,6 +43,8 @@ export interface HouseOptions {
   mail?: ConfigurationInput['mail'];
   outbound?: ConfigurationInput['outbound'];
   triggers?: ConfigurationInput['triggers'];
+  /** Other stores, another Temporal server. */
+  shared?: Pick<ConfigurationInput, 'records' | 'blobs' | 'temporal'>;
   /** Rules of the forwarding domain beside its own. */
   rules?: { address: string; forward: string[] }[];
   env?: NodeJS.ProcessEnv;
@@ -70,6 +72,7 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
     },
     inbox: { enabled: false },
     ...(options.triggers ? { triggers: options.triggers } : {}),
+    ...options.shared,
     mail: {
       sessionWait: '5s',
       retry: { delays: ['1s'], giveUpAfter: '5d' },
