@@ -7,10 +7,7 @@ import { join } from 'node:path';
 import { AwsClient } from 'aws4fetch';
 import { freePort } from '../../cli/up/ports.ts';
 import type { S3Settings } from '../../stores/blobs/s3-bucket.ts';
-import { cacheFolder } from '../../stores/configuration/cache.mjs';
-
-export const S3_SERVER_VERSION = 'v1.8.0';
-export const S3_SERVER = join(cacheFolder(), 'versitygw', S3_SERVER_VERSION, 'versitygw');
+import { S3_SERVER } from './s3-build.ts';
 
 export const hasS3 = existsSync(S3_SERVER);
 if (!hasS3) console.log('skipped: no S3 server in the cache; node test/support/s3-build.ts makes one');
