@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openAuthenticator } from '../../activities/mail/authenticator/threads.ts';
 import type { Authenticator, Verified } from '../../activities/mail/authenticator/port.ts';
+import type { Dependencies } from '../../activities/dependencies.ts';
+import { parse } from '../../activities/mail/parse.ts';
+import { createLog } from '../../servers/log.ts';
 import { startDnsServer, type DnsServer, type DnsServerOptions, type Zones } from '../../cli/demo/dns-server.ts';
 import { openBlobs } from '../../stores/blobs/open.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
@@ -57,4 +60,17 @@ export async function openVerification(
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** The step mail.parse on one message. */
+export async function parseWith(verification: Verification, message: Buffer) {
+  const key = await verification.store(message);
+  const step = {
+    signal: new AbortController().signal,
+    report: () => undefined,
+    log: createLog('test', 'silent'),
+    idempotencyKey: key,
+  };
+  const ref = { key, sha256: key.slice(key.lastIndexOf('/') + 1), size: message.length };
+  return parse.call({ message: ref }, verification as unknown as Dependencies, step);
 }
