@@ -169,6 +169,9 @@ const Triggers = z.strictObject({
   forgetAfter: Duration.default(7 * 86_400_000),
 });
 
+/** A secret that people expect in the file and that must not be there. */
+const notHere = (variable: string) => z.never({ error: `no secret belongs in this file: set ${variable}` }).optional();
+
 /** The records in PostgreSQL. Its password is no part of the file: SWITCHYARD_POSTGRES_PASSWORD. */
 const Postgres = z.strictObject({
   /** Name, address, or the folder of a socket. */
@@ -176,6 +179,7 @@ const Postgres = z.strictObject({
   port: Port.default(5432),
   database: z.string().min(1).default('switchyard'),
   user: z.string().min(1).default('switchyard'),
+  password: notHere('SWITCHYARD_POSTGRES_PASSWORD'),
   /** Where the tables are; made when it is missing. */
   schema: z
     .string()
@@ -193,6 +197,8 @@ const Postgres = z.strictObject({
 const S3 = z.strictObject({
   bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'write the name of a bucket, such as switchyard-mail'),
   region: z.string().min(1).default('us-east-1'),
+  accessKeyId: notHere('AWS_ACCESS_KEY_ID'),
+  secretAccessKey: notHere('AWS_SECRET_ACCESS_KEY'),
   /** Of a server other than Amazon's, such as https://s3.example.net. */
   endpoint: z
     .url({ protocol: /^https?$/ })

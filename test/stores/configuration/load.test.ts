@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadConfiguration } from '../../../stores/configuration/load.ts';
+import { Configuration } from '../../../stores/configuration/schema.ts';
 
 let folder: string;
 let file: string;
@@ -74,6 +75,22 @@ describe('a configuration that is wrong', () => {
       '2:23',
       'outbound.transport["a.test"]: write host:port',
     ],
+    [
+      'a password',
+      'records:\n  postgres:\n    password: hunter2\n',
+      '3:15',
+      'no secret belongs in this file: set SWITCHYARD_POSTGRES_PASSWORD',
+    ],
+    [
+      'the key of a bucket',
+      'blobs:\n  s3: {bucket: mail, secretAccessKey: hunter2}\n',
+      '2:39',
+      'no secret belongs in this file: set AWS_SECRET_ACCESS_KEY',
+    ],
+    ['a bucket without a name', 'blobs:\n  s3: {region: x}\n', '2:3', 'blobs.s3.bucket: '],
+    ['an endpoint with a path', 'blobs:\n  s3: {bucket: mail, endpoint: "http://a.test/b"}\n', '2:32', 'alone'],
+    ['a prefix that leaves the bucket', 'blobs:\n  s3: {bucket: mail, prefix: ../b}\n', '2:30', 'blobs.s3.prefix: '],
+    ['a schema that would need quotes', 'records:\n  postgres: {schema: "A b"}\n', '2:22', 'a plain name'],
     ['a list where a map belongs', '- a\n', '1:1', ''],
   ])('%s: is told with its place', async (_what, text, place, words) => {
     const error = await load(text).catch((thrown) => thrown);
@@ -120,6 +137,41 @@ describe('a configuration', () => {
   it('holds declared recipients in the form in which addresses are compared', async () => {
     const { mail } = await load('mail: {send: {to: [Team@Bücher.test, "*@B.test"]}}');
     expect(mail.send.to).toEqual(['team@xn--bcher-kva.test', '*@b.test']);
+  });
+
+  it('of a database and a bucket needs no more than their names', async () => {
+    const { records, blobs } = await load(
+      'records: {postgres: {ca: ca.pem}}\nblobs: {s3: {bucket: mail, endpoint: "https://s3.example.net/"}}\n',
+    );
+    expect(records).toEqual({
+      postgres: {
+        host: '127.0.0.1',
+        port: 5_432,
+        database: 'switchyard',
+        user: 'switchyard',
+        schema: 'public',
+        ca: join(folder, 'ca.pem'),
+        connections: 10,
+      },
+    });
+    expect(blobs).toEqual({ s3: { bucket: 'mail', region: 'us-east-1', endpoint: 'https://s3.example.net' } });
+  });
+
+  it('of the example file shows every key of the stores, and they are right when they are no comments', async () => {
+    const text = readFileSync(resolve('switchyard.example.yaml'), 'utf8');
+    const [section = ''] = /^records: \{\}[^]*?^# debug/m.exec(text) ?? [];
+    const lines = section
+      .replace('records: {}', 'records:')
+      .replace('blobs: {}', 'blobs:')
+      .replaceAll(/^ {2}# (postgres|s3|  )/gm, '  $1');
+    const { records, blobs } = await load(lines);
+    const shape = (schema: unknown) => Object.keys((schema as { shape: object }).shape);
+    const { records: r, blobs: b } = Configuration.shape;
+    const secrets = ['password', 'accessKeyId', 'secretAccessKey'];
+    const known = [...shape(r.unwrap().shape.postgres.unwrap()), ...shape(b.unwrap().shape.s3.unwrap())].filter(
+      (key) => !secrets.includes(key),
+    );
+    expect([...Object.keys(records.postgres ?? {}), ...Object.keys(blobs.s3 ?? {})].sort()).toEqual(known.sort());
   });
 
   it('of the example file is valid, and its defaults are those of the schema', async () => {
