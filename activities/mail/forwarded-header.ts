@@ -2,6 +2,7 @@
 import { needsUtf8 } from '../../protocols/mail/address.ts';
 import type { Authentication } from '../../protocols/mail/authentication.ts';
 import { receivedField } from '../../protocols/mail/received.ts';
+import type { Configuration } from '../../stores/configuration/schema.ts';
 import type { SigningIdentity, SignRequest } from './authenticator/port.ts';
 
 /** RFC 8617, section 4.2.1. */
@@ -12,15 +13,16 @@ export function forwardedHeader(
   authentication: Authentication,
   received: string,
   signer: SigningIdentity,
+  signing: Configuration['mail']['signing'],
 ): Pick<SignRequest, 'prepend' | 'dkim' | 'arc'> {
   const { authenticationResults } = authentication;
   const cv = authentication.arc.result;
   // RFC 8617, section 5.1.2: a chain that has failed is not extended; the message goes on with our DKIM signature alone.
-  const sealable = (cv === 'none' || cv === 'pass') && authentication.arc.instance < MAX_ARC_SETS;
+  const extensible = (cv === 'none' || cv === 'pass') && authentication.arc.instance < MAX_ARC_SETS;
   return {
     prepend: `${received}Authentication-Results: ${authenticationResults}\r\n`,
-    dkim: signer,
-    arc: sealable ? { ...signer, authenticationResults, cv } : null,
+    dkim: signing.dkim ? signer : null,
+    arc: signing.arc && extensible ? { ...signer, authenticationResults, cv } : null,
   };
 }
 

@@ -204,7 +204,12 @@ async function signMessage(
   const key = { domain, selector, privateKey };
   if (input.kind === 'bounce' || input.kind === 'send' || input.authentication === null)
     return authenticator.sign({ key: input.message.key, prepend: '', dkim: key, arc: null }, signal);
-  const top = forwardedHeader(input.authentication, receivedBy(input, configuration.hostname), key);
+  const top = forwardedHeader(
+    input.authentication,
+    receivedBy(input, configuration.hostname),
+    key,
+    configuration.mail.signing,
+  );
   return authenticator.sign({ key: input.message.key, ...top }, signal);
 }
 

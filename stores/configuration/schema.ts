@@ -76,6 +76,8 @@ const Mail = z.strictObject({
     .prefault({}),
   /** For messages that a rule forwards to one destination, and for bounces that come back. */
   runs: Runs.default('always'),
+  /** What forwarded mail carries of ours; off where a smarthost behind us signs, or receivers know no ARC. */
+  signing: z.strictObject({ dkim: z.boolean().default(true), arc: z.boolean().default(true) }).prefault({}),
   /** How long a session waits for the first delivery before it answers 250 'queued'. Senders wait 10 minutes (RFC 5321, 4.5.3.2.6). */
   sessionWait: Duration.default(20_000),
   retry: z

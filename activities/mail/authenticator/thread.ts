@@ -49,7 +49,7 @@ export async function forward(request: ForwardRequest): Promise<Answer<VerifiedF
     const { verdict } = judge({ ...verified, isSrsReturn: request.isSrsReturn }, configuration.mail.policy);
     if (verdict !== 'accept') return { verified, signed: null };
     const { key, bytes } = request;
-    const top = forwardedHeader(verified.authentication, request.received, request.signer);
+    const top = forwardedHeader(verified.authentication, request.received, request.signer, configuration.mail.signing);
     return { verified, signed: await answer('signed', () => signed({ key, bytes, ...top })) };
   });
 }
