@@ -2,8 +2,13 @@
  * One bucket over the REST API of Amazon S3 (API reference 2006-03-01), with the few calls that blobs need. A request
  * that meets trouble which may pass is repeated: each of them may be.
  */
+import { createReadStream } from 'node:fs';
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AwsV4Signer } from 'aws4fetch';
+import aws4 from 'aws4';
 import { PermanentError } from '../../protocols/errors.ts';
 import type { Configuration } from '../configuration/schema.ts';
 import { isPassing, s3Error, troubleOf, type Trouble } from './s3-errors.ts';
@@ -11,16 +16,21 @@ import { element, readList, type Listed } from './s3-xml.ts';
 
 export type S3Settings = NonNullable<Configuration['blobs']['s3']>;
 
+/** What is uploaded; it may be read more than once. */
+export type Upload = Buffer | { file: string; size: number };
+
 export interface Bucket {
   /** For people: endpoint, bucket and prefix. */
   place: string;
   /** The whole object appears at once; the server refuses bytes that do not have the hash. */
-  put(name: string, body: Buffer<ArrayBuffer> | Blob, sha256: string): Promise<void>;
+  put(name: string, body: Upload, sha256: string): Promise<void>;
   /** The bytes from an offset on, or undefined where there is no such object. */
-  get(name: string, offset: number): Promise<Response | undefined>;
+  get(name: string, offset: number): Promise<IncomingMessage | undefined>;
   size(name: string): Promise<number | undefined>;
   remove(name: string): Promise<void>;
   list(): AsyncIterable<Listed>;
+  /** Ends the connections that are kept. */
+  close(): void;
 }
 
 /** SHA-256 of nothing. */
@@ -45,37 +55,48 @@ export function openBucket(
   const base = baseUrl(settings);
   const prefix = settings.prefix === undefined ? '' : `${settings.prefix}/`;
   const place = `${base}${prefix}`;
-  const cache = new Map<string, ArrayBuffer>();
+  const isTls = base.startsWith('https:');
+  const agent = isTls ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
 
-  const once = async (request: S3Request, signal: AbortSignal): Promise<Response> => {
-    const { method, path = '', query = '', body, sha256 = EMPTY, headers } = request;
-    const { region } = settings;
-    const signed = await new AwsV4Signer({
-      ...credentials,
-      ...{ service: 's3', region, cache, method, url: `${base}${path}${query}` },
-      headers: { 'x-amz-content-sha256': sha256, ...headers },
-    }).sign();
-    // Not signed: what stands between may change it, and bytes are counted as they are stored.
-    signed.headers.set('accept-encoding', 'identity');
-    return fetch(signed.url, { method, headers: signed.headers, body, signal, redirect: 'manual' });
-  };
+  /** Resolves with the answer's head, or rejects. */
+  const once = ({ method, path = '', query = '', body, sha256 = EMPTY, range }: S3Request, until: number) =>
+    new Promise<IncomingMessage>((resolve, reject) => {
+      const url = new URL(`${base}${path}${query}`);
+      const headers = {
+        'x-amz-content-sha256': sha256,
+        ...(range !== undefined && { range }),
+        ...(body && { 'content-length': sizeOf(body) }),
+      };
+      const target = { method, host: url.host, path: url.pathname + url.search };
+      const signed = aws4.sign({ ...target, service: 's3', region: settings.region, headers }, credentials);
+      const request = (isTls ? httpsRequest : httpRequest)(url, { method, agent, headers: signed.headers });
+      const late = () => request.destroy(new Error('there was no answer in time'));
+      const timer = setTimeout(late, Math.max(0, until - Date.now()));
+      request.on('close', () => clearTimeout(timer));
+      request.on('error', reject);
+      request.on('response', (response) => {
+        clearTimeout(timer);
+        resolve(response);
+      });
+      if (!body || !('file' in body)) request.end(body);
+      else pipeline(createReadStream(body.file), request).catch(reject);
+    });
 
   /** The answer, also a 404; anything else that is no success is thrown. */
-  const ask = async (request: S3Request): Promise<Response> => {
-    const upload = request.body instanceof Blob ? request.body.size : (request.body?.byteLength ?? 0);
-    const until = Date.now() + answerWait + (upload / SLOWEST) * 1_000;
+  const ask = async (request: S3Request): Promise<IncomingMessage> => {
+    const until = Date.now() + answerWait + ((request.body ? sizeOf(request.body) : 0) / SLOWEST) * 1_000;
     for (let tries = 1, pause = FIRST_PAUSE; ; tries += 1, pause *= 2) {
       let trouble: Trouble;
-      const { signal, clear } = deadline(until);
       try {
-        const response = await once(request, signal);
-        if (response.ok || (response.status === 404 && request.method === 'HEAD')) return response;
+        const response = await once(request, until);
+        const status = response.statusCode ?? 0;
+        if (isSuccess(status) || (status === 404 && request.method === 'HEAD')) return response;
         trouble = await troubleOf(response);
-        if (trouble.code === 'NoSuchKey') return new Response(null, { status: 404 });
+        // It may be in the middle of the upload, which nobody waits for.
+        if (request.body) response.destroy();
+        if (trouble.code === 'NoSuchKey') return response;
       } catch (thrown) {
         trouble = { thrown, status: 0, code: '', message: '' };
-      } finally {
-        clear();
       }
       if (tries >= TRIES || !isPassing(trouble) || Date.now() + pause > until)
         throw s3Error(`${request.method} ${place}`, trouble);
@@ -86,35 +107,34 @@ export function openBucket(
   return {
     place,
     async put(name, body, sha256) {
-      const response = await ask({ method: 'PUT', path: prefix + name, body, sha256 });
-      await response.body?.cancel();
+      (await ask({ method: 'PUT', path: prefix + name, body, sha256 })).resume();
     },
     async get(name, offset) {
-      const headers: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
-      const response = await ask({ method: 'GET', path: prefix + name, headers });
-      if (response.status === 404) return undefined;
-      if (offset === 0 || response.status === 206) return response;
-      await response.body?.cancel();
-      throw s3Error(`GET ${place}`, { status: response.status, code: '', message: 'it knows no ranges' });
+      const range = offset > 0 ? `bytes=${offset}-` : undefined;
+      const response = await ask({ method: 'GET', path: prefix + name, range });
+      if (response.statusCode === 404) return undefined;
+      if (offset === 0 || response.statusCode === 206) return response;
+      response.destroy();
+      throw s3Error(`GET ${place}`, { status: 0, code: '', message: 'it knows no ranges' });
     },
     async size(name) {
-      const response = await ask({ method: 'HEAD', path: prefix + name });
-      return response.status === 404 ? undefined : Number(response.headers.get('content-length'));
+      const response = (await ask({ method: 'HEAD', path: prefix + name })).resume();
+      return response.statusCode === 404 ? undefined : Number(response.headers['content-length']);
     },
     async remove(name) {
-      const response = await ask({ method: 'DELETE', path: prefix + name });
-      await response.body?.cancel();
+      (await ask({ method: 'DELETE', path: prefix + name })).resume();
     },
     async *list() {
       const query = new URLSearchParams({ 'list-type': '2', 'encoding-type': 'url', ...(prefix && { prefix }) });
       for (let next: string | undefined; ;) {
         if (next !== undefined) query.set('continuation-token', next);
-        const page = await (await ask({ method: 'GET', query: `?${query}` })).text();
+        const page = await text(await ask({ method: 'GET', query: `?${query}` }));
         for (const one of readList(page)) yield { ...one, name: one.name.slice(prefix.length) };
         next = element(page, 'IsTruncated') === 'true' ? element(page, 'NextContinuationToken') : undefined;
         if (next === undefined) return;
       }
     },
+    close: () => agent.destroy(),
   };
 }
 
@@ -122,10 +142,14 @@ interface S3Request {
   method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
   path?: string;
   query?: string;
-  body?: Buffer<ArrayBuffer> | Blob;
+  body?: Upload;
   sha256?: string;
-  headers?: Record<string, string>;
+  range?: string | undefined;
 }
+
+const isSuccess = (status: number): boolean => status >= 200 && status < 300;
+
+const sizeOf = (body: Upload): number => ('file' in body ? body.size : body.byteLength);
 
 /** With a slash at its end. */
 function baseUrl({ endpoint, region, bucket, pathStyle }: S3Settings): string {
@@ -143,14 +167,4 @@ function credentialsOf(environment: NodeJS.ProcessEnv) {
     message: 'Blobs lie in a bucket, and there is no key for it.',
     fix: 'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN where there is one) for every process.',
   });
-}
-
-/** Ends a request that is not answered; once it is, its body may take longer. */
-function deadline(until: number): { signal: AbortSignal; clear(): void } {
-  const controller = new AbortController();
-  const timer = setTimeout(
-    () => controller.abort(new DOMException('There was no answer in time', 'TimeoutError')),
-    Math.max(0, until - Date.now()),
-  );
-  return { signal: controller.signal, clear: () => clearTimeout(timer) };
 }

@@ -1,4 +1,5 @@
 /** What a bucket cannot do, in the house's words. */
+import type { IncomingMessage } from 'node:http';
 import { TemporaryError } from '../../protocols/errors.ts';
 import { element } from './s3-xml.ts';
 
@@ -15,12 +16,19 @@ export interface Trouble {
 /** Bytes of an error's body that are looked at. */
 const READ = 65_536;
 
-export async function troubleOf(response: Response): Promise<Trouble> {
-  const body = (await response.text().catch(() => '')).slice(0, READ);
+/** Reads the answer to its end, or so far, and lets it go. */
+export async function troubleOf(response: IncomingMessage): Promise<Trouble> {
+  const status = response.statusCode ?? 0;
+  let body = '';
+  try {
+    for await (const chunk of response.setEncoding('utf8')) if ((body += chunk).length > READ) break;
+  } catch {
+    // What came of it has to do.
+  }
   return {
-    status: response.status,
+    status,
     code: element(body, 'Code') ?? '',
-    message: element(body, 'Message') ?? `HTTP ${response.status}`,
+    message: element(body, 'Message') ?? `HTTP ${status}`,
   };
 }
 
@@ -58,7 +66,7 @@ const FIXES: Record<string, string> = {
 
 /** @param what the request, for people: method, bucket and prefix */
 export function s3Error(what: string, trouble: Trouble): TemporaryError {
-  const cause = deepest(trouble.thrown);
+  const cause = textOf(trouble.thrown);
   const code = trouble.code || cause.code;
   const fix = FIXES[code] ?? (/CERT|TLS_|SSL|_LEAF_/.test(code) ? CERTIFICATE : fixForStatus(trouble.status));
   return new TemporaryError({
@@ -77,10 +85,8 @@ function fixForStatus(status: number): string {
   return status < 400 ? REGION : TRY_AGAIN;
 }
 
-/** `fetch failed` says nothing; its cause does. */
-function deepest(thrown: unknown): { code: string; message: string } {
-  let at = thrown;
-  while (at instanceof Error && at.cause instanceof Error) at = at.cause;
+/** Node's error for a host with several addresses has no message of its own. */
+function textOf(at: unknown): { code: string; message: string } {
   if (!(at instanceof Error)) return { code: '', message: at === undefined ? '' : String(at) };
   const first = at instanceof AggregateError ? (at.errors[0] as unknown) : undefined;
   const { message } = first instanceof Error ? first : at;

@@ -5,6 +5,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { guarded, removeAbandoned } from './disk.ts';
 import { checkKey, checkPrefix, isKey, missing } from './names.ts';
@@ -66,29 +67,29 @@ export async function openS3Blobs(
       await bucket.put(name, PROBE_BODY, PROBE_SHA256);
       await bucket.remove(name);
     },
-    close: async () => undefined,
+    close: async () => bucket.close(),
   };
 }
 
 /** The bytes of an object, gone on with where the connection broke: a slow reader may outlast it. */
-async function* bytesOf(bucket: Bucket, key: string, first: Response): AsyncGenerator<Uint8Array> {
-  const size = Number(first.headers.get('content-length'));
+async function* bytesOf(bucket: Bucket, key: string, first: IncomingMessage): AsyncGenerator<Buffer> {
+  const size = Number(first.headers['content-length']);
+  let parts = first[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   let offset = 0;
   let failures = 0;
-  let reader = first.body?.getReader();
   try {
     while (offset < size) {
-      let part: Uint8Array | undefined;
+      let part: Buffer | undefined;
       try {
-        part = (await withinTime(reader?.read()))?.value;
+        part = (await withinTime(parts.next())).value as Buffer | undefined;
         if (part === undefined) throw new Error(`it ended after ${offset} of ${size} bytes`);
       } catch (thrown) {
-        await reader?.cancel().catch(() => undefined);
+        void parts.return?.();
         failures += 1;
         if (failures > RESUMES) throw s3Error(`GET ${bucket.place}`, { status: 0, code: '', message: '', thrown });
         const again = await bucket.get(key, offset);
         if (!again) throw missing(key);
-        reader = again.body?.getReader();
+        parts = again[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
         continue;
       }
       offset += part.byteLength;
@@ -96,11 +97,11 @@ async function* bytesOf(bucket: Bucket, key: string, first: Response): AsyncGene
       yield part;
     }
   } finally {
-    await reader?.cancel().catch(() => undefined);
+    void parts.return?.();
   }
 }
 
-async function withinTime<T>(promise: Promise<T> | undefined): Promise<T | undefined> {
+async function withinTime<T>(promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`nothing came for ${PART_WAIT / 1_000} s`)), PART_WAIT);

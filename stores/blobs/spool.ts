@@ -3,11 +3,11 @@
  * of this machine; nothing of it must survive the process.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { openAsBlob } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { guarded, writeAll } from './disk.ts';
 import { tooLarge } from './names.ts';
+import type { Upload } from './s3-bucket.ts';
 
 /** Bytes kept in memory: most mail is smaller, and 500 sessions at once need 128 MB at most. */
 const IN_MEMORY = 262_144;
@@ -15,8 +15,8 @@ const IN_MEMORY = 262_144;
 export interface Spooled {
   sha256: string;
   size: number;
-  /** May be read more than once, until `remove`. */
-  body: Buffer<ArrayBuffer> | Blob;
+  /** There until `remove`. */
+  body: Upload;
   remove(): Promise<void>;
 }
 
@@ -45,7 +45,7 @@ export async function spool(source: AsyncIterable<Uint8Array>, folder: string, m
     await handle?.close();
     const sha256 = hash.digest('hex');
     if (!handle) return { sha256, size, body: Buffer.concat(held), remove: async () => undefined };
-    return { sha256, size, body: await guarded(folder, () => openAsBlob(file)), remove };
+    return { sha256, size, body: { file, size }, remove };
   } catch (thrown) {
     await handle?.close().catch(() => undefined);
     await remove().catch(() => undefined);

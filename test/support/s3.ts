@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AwsClient } from 'aws4fetch';
+import aws4 from 'aws4';
 import { freePort } from '../../cli/up/ports.ts';
 import type { S3Settings } from '../../stores/blobs/s3-bucket.ts';
 import { S3_SERVER } from './s3-build.ts';
@@ -68,14 +68,7 @@ export async function startS3(tls?: { key: string; cert: string }): Promise<S3Se
     endpoint,
     async blobs() {
       const bucket = `bucket-${++count}`;
-      const client = new AwsClient({
-        accessKeyId: KEYS.AWS_ACCESS_KEY_ID,
-        secretAccessKey: KEYS.AWS_SECRET_ACCESS_KEY,
-        service: 's3',
-        region: 'us-east-1',
-      });
-      const made = await client.fetch(`${endpoint}/${bucket}`, { method: 'PUT' });
-      if (!made.ok) throw new Error(`no bucket: ${made.status} ${await made.text()}`);
+      await signedRequest(endpoint, 'PUT', `/${bucket}`);
       return { s3: { bucket, endpoint, region: 'us-east-1' } };
     },
     filesOf: (bucket) =>
@@ -90,6 +83,19 @@ export async function startS3(tls?: { key: string; cert: string }): Promise<S3Se
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** What another program does with the same keys. @param path as it is written in a URL */
+export async function signedRequest(endpoint: string, method: string, path: string, body?: string): Promise<void> {
+  const { host } = new URL(endpoint);
+  const [accessKeyId, secretAccessKey] = [KEYS.AWS_ACCESS_KEY_ID, KEYS.AWS_SECRET_ACCESS_KEY];
+  const signed = aws4.sign(
+    { method, host, path, body, service: 's3', region: 'us-east-1' },
+    { accessKeyId, secretAccessKey },
+  );
+  const headers = Object.entries(signed.headers ?? {}).map(([name, value]): [string, string] => [name, String(value)]);
+  const response = await fetch(endpoint + path, { method, body, headers });
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
 }
 
 async function untilReady(port: number, server: ChildProcess): Promise<void> {

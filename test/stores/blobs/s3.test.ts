@@ -6,12 +6,11 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { AwsClient } from 'aws4fetch';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openBucket, type S3Settings } from '../../../stores/blobs/s3-bucket.ts';
 import { openS3Blobs } from '../../../stores/blobs/s3.ts';
 import { createAuthority } from '../../support/certificates.ts';
-import { hasS3, startS3, type S3Server } from '../../support/s3.ts';
+import { hasS3, signedRequest, startS3, type S3Server } from '../../support/s3.ts';
 import { blobContract, chunks, hashOf, listed } from '../contract/blobs.ts';
 
 let server: S3Server;
@@ -37,17 +36,6 @@ const refusal = { name: 'TemporaryError', code: 'blob.unavailable' };
 async function opened(change: Partial<S3Settings> = {}) {
   const s3 = { ...(await server.blobs()).s3, ...change };
   return { s3, blobs: await openS3Blobs(s3, folder) };
-}
-
-/** What another program does in the bucket. */
-function otherProgram({ endpoint, bucket }: S3Settings) {
-  const [accessKeyId = '', secretAccessKey = ''] = [process.env.AWS_ACCESS_KEY_ID, process.env.AWS_SECRET_ACCESS_KEY];
-  const client = new AwsClient({ accessKeyId, secretAccessKey, service: 's3', region: 'us-east-1' });
-  return async (method: string, name: string, body?: string) => {
-    const response = await client.fetch(`${endpoint}/${bucket}/${name}`, { method, ...(body && { body }) });
-    expect(response.ok).toBe(true);
-    return response.text();
-  };
 }
 
 /** Stands between; once `cut` is set, a connection ends when so many bytes more have come back over it. */
@@ -99,9 +87,8 @@ describe.skipIf(!hasS3)('with a server', () => {
       const { s3, blobs } = await opened({ prefix: 'ours' });
       const theirs = await openS3Blobs({ ...s3, prefix: 'ours-too' }, folder);
       await theirs.write(chunks('theirs'), options);
-      const other = otherProgram(s3);
       for (const name of ['ours/README', 'ours/mail/a%26b%2B%20%C3%A4%3C.txt', `ours/.check/${hashOf('x')}`])
-        await other('PUT', name, 'x');
+        await signedRequest(server.endpoint, 'PUT', `/${s3.bucket}/${name}`, 'x');
       const texts = Array.from({ length: 1_003 }, (_, index) => `blob ${index}`);
       for (let at = 0; at < texts.length; at += 50)
         await Promise.all(texts.slice(at, at + 50).map((text) => blobs.write(chunks(text), options)));
