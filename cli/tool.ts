@@ -1,4 +1,4 @@
-/** Runs a development tool of node_modules on this terminal, for `switchyard test`, `lint` and `build`. */
+/** Runs a development tool of node_modules on this terminal, for `switchyard test`, `lint` and `build`; and scripts, for `bench` and `fuzz`. */
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
@@ -22,6 +22,11 @@ export function runTool(
   const manifest = join(root, 'node_modules', name, 'package.json');
   const { bin } = require(manifest) as { bin: string | Record<string, string> };
   const script = join(dirname(manifest), typeof bin === 'string' ? bin : (bin[command] ?? ''));
+  return runScript(script, args, output);
+}
+
+/** Runs a script of the checkout in the same way. @param script its path, from the root of the checkout or absolute */
+export function runScript(script: string, args: string[], output: 'stdout' | 'stderr' = 'stdout'): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, ...args], {
       cwd: root,

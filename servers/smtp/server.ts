@@ -59,7 +59,8 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
     maxRecipients: limits.recipients,
     socketTimeout: limits.idle,
     closeTimeout: CLOSE_GRACE,
-    disabledCommands: ['AUTH'],
+    // The last three are jokes of old servers, which smtp-server tells too.
+    disabledCommands: ['AUTH', 'WIZ', 'SHELL', 'KILL'],
     authOptional: true,
     disableReverseLookup: true,
     hideENHANCEDSTATUSCODES: false,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createDataReader } from '../../../protocols/mail/data-reader.ts';
+import { byTheBook } from '../../support/by-the-book.ts';
 import { randomNumbers } from '../random.ts';
 import { sharedJson } from '../shared-data.ts';
 
@@ -16,14 +17,6 @@ function read(chunks: Buffer[]): { data: string; rest: string | null } {
   return { data, rest: null };
 }
 const readText = (text: string) => read([Buffer.from(text, 'latin1')]);
-
-/** RFC 5321, 4.1.1.4 and 4.5.2, in the plainest way. The CRLF of the DATA command is that of the first line. */
-function byTheBook(text: string): { data: string; rest: string | null } {
-  const whole = `\r\n${text}`;
-  const end = whole.indexOf('\r\n.\r\n');
-  const message = end < 0 ? whole : whole.slice(0, end + 2);
-  return { data: message.slice(2).replace(/(?<=^|\r\n)\./g, ''), rest: end < 0 ? null : whole.slice(end + 5) };
-}
 
 it.each([
   ['a message', 'Subject: a\r\n\r\nb\r\n.\r\nQUIT\r\n', 'Subject: a\r\n\r\nb\r\n', 'QUIT\r\n'],

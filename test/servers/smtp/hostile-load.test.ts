@@ -140,6 +140,16 @@ describe('a client that does not keep to the order', () => {
     expect(replies[9]).toMatch(/^421 /);
   });
 
+  it.each(['WIZ please', 'SHELL', 'KILL', 'XCLIENT ADDR=192.0.2.1', 'XFORWARD NAME=a', 'AUTH PLAIN AAAA'])(
+    'gets nothing for %s',
+    async (command) => {
+      const client = await openSmtp(receiver.endpoint);
+      await client.command('EHLO client.test');
+      expect(await client.command(command)).toMatch(/^500 5\.5\.2 /);
+      client.close();
+    },
+  );
+
   it('does not hold others up with 100,000 commands in one packet, and is not listened to without reading', async () => {
     const client = await openSmtp(receiver.endpoint);
     const { bystander } = await besides(receiver, async () => {
