@@ -145,7 +145,7 @@ describe('a client that does not keep to the order', () => {
     async (command) => {
       const client = await openSmtp(receiver.endpoint);
       await client.command('EHLO client.test');
-      expect(await client.command(command)).toMatch(/^500 5\.5\.2 /);
+      expect(await client.command(command)).toMatch(/^5\d\d 5\.\d\.\d /);
       client.close();
     },
   );
