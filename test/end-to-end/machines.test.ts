@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FORWARD_DOMAIN, PLAIN_DOMAIN } from '../../cli/demo/world.ts';
+import { FORWARD_DOMAIN, MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../cli/demo/world.ts';
 import { startInstallation, type Installation } from '../../cli/up/installation.ts';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { sharedTemporal } from '../setup/temporal.ts';
@@ -47,6 +47,18 @@ describe.skipIf(!hasPostgres || !hasS3)('two machines on one database and one bu
         records: postgres.records(),
         blobs: await s3.blobs(),
         temporal: { address, taskQueue: randomUUID() },
+      },
+      mail: {
+        sessionWait: '5s',
+        retry: { delays: ['1s'], giveUpAfter: '5d' },
+        domains: {
+          [FORWARD_DOMAIN]: {
+            rules: [
+              ...LOCAL_PARTS.map((address) => ({ address, forward: [`${address}@${MAILBOX_DOMAIN}`] })),
+              { address: 'direct', forward: [`direct@${MAILBOX_DOMAIN}`], runs: 'deferred' as const },
+            ],
+          },
+        },
       },
     });
     copyFileSync(join(house.folder, 'switchyard.yaml'), join(folder, 'switchyard.yaml'));
@@ -129,11 +141,14 @@ describe.skipIf(!hasPostgres || !hasS3)('two machines on one database and one bu
     expect(new Set(workers.map((identity) => identity.split(':')[1])).size).toBe(1);
   });
 
-  it('take the same message at once as one', { timeout: 120_000 }, async () => {
+  it.each([
+    ['as a run', 'alice'],
+    ['inside the session', 'direct'],
+  ])('take the same message at once as one, %s', { timeout: 120_000 }, async (_lane, localPart) => {
     const { address: source, helo } = house.world.senders.plain;
     for (let round = 0; round < 5; round += 1) {
-      const to = `alice@${FORWARD_DOMAIN}`;
-      const subject = `Same ${round}`;
+      const to = `${localPart}@${FORWARD_DOMAIN}`;
+      const subject = `Same ${localPart} ${round}`;
       const body = simpleMessage(to, subject);
       const replies = await Promise.all(
         [house.installation, other, house.installation, other].map((machine) =>

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuidv7 } from '../../../stores/records/ids.ts';
-import type { Records } from '../../../stores/records/port.ts';
+import type { MailActivity, Records } from '../../../stores/records/port.ts';
 import { activity } from './activity.ts';
 import type { OpenedRecords } from './records.ts';
 import { wanted } from './triggers.ts';
@@ -42,6 +42,24 @@ export function atOnceContract(name: string, open: () => Promise<OpenedRecords>)
         const found = await Promise.all(keys.map((key) => records.activity.byDeliveryKey(key)));
         const winner = given[ends.findIndex((end) => end.status === 'fulfilled')] ?? [];
         expect(new Set(found.map((row) => row?.id))).toEqual(new Set(winner.map((row) => row.id)));
+      }
+    });
+
+    it('one of many delivers a message, be it inside its session or as a run', async () => {
+      for (const round of rounds) {
+        const deliveryKey = uuidv7();
+        if (round % 2 === 1) await records.activity.open([activity({ deliveryKey, outcome: 'failed' })]);
+        const given = [1, 2, 3, 4].map(() => activity({ deliveryKey, attempts: 1 }));
+        const inSession = (record: MailActivity) =>
+          records.inSession.open({ record, destination: TO, state: 'committing', host: 'mx', reply: null });
+        const ends = await race(
+          given.map((row, index) => () => (index === 3 ? records.activity.open([row]) : inSession(row))),
+        );
+        expect([won(ends), new Set(losses(ends))]).toEqual([1, new Set(['activity.exists'])]);
+        const winner = given[ends.findIndex((end) => end.status === 'fulfilled')];
+        expect((await records.activity.byDeliveryKey(deliveryKey))?.id).toBe(winner?.id);
+        const rows = await Promise.all(given.map(({ id }) => records.deliveries.list(id)));
+        expect(rows.flat().every(({ activityId }) => activityId === winner?.id)).toBe(true);
       }
     });
 
