@@ -32,14 +32,19 @@ export type RecordsConfiguration = Pick<Configuration, 'state'> & Partial<Pick<C
  */
 export async function openRecords(configuration: RecordsConfiguration): Promise<Records> {
   const postgres = configuration.records?.postgres;
-  const database = postgres ? await openPostgres(postgres) : await openSqlite(fileOf(configuration));
+  if (!postgres) return recordsOver(await migrated(await openSqlite(fileOf(configuration))));
+  await (await migrated(await openPostgres(postgres, 'as long as it takes'))).destroy();
+  return recordsOver(await openPostgres(postgres));
+}
+
+async function migrated(database: Database): Promise<Database> {
   try {
     await migrate(database);
+    return database;
   } catch (thrown) {
     await database.destroy();
     throw thrown;
   }
-  return recordsOver(database);
 }
 
 const fileOf = ({ state }: RecordsConfiguration): string => join(state, RECORDS_FILE);

@@ -38,17 +38,18 @@ const STATEMENT_WAIT = 30_000;
 const ANSWER_WAIT = STATEMENT_WAIT + 5_000;
 /** ms after which the server ends a transaction whose process stopped in the middle. */
 const IDLE_TRANSACTION = 30_000;
+const WAITS = [LOCK_WAIT, STATEMENT_WAIT, IDLE_TRANSACTION];
+
+/** How long the records may keep somebody waiting: a session has no time, a migration takes what it takes. */
+export type Patience = 'in time' | 'as long as it takes';
 
 /**
- * Opens a pool of connections, made as they are needed.
+ * Opens a pool of connections, made as they are needed. The schema is made when it is missing.
  * @throws TemporaryError `records.unavailable`
  * @throws PermanentError `configuration.invalid` when the file of the authority cannot be read
  */
-export async function openPostgres(
-  settings: PostgresSettings,
-  environment: NodeJS.ProcessEnv = process.env,
-): Promise<Database> {
-  const password = environment[PASSWORD_VARIABLE];
+export async function openPostgres(settings: PostgresSettings, patience: Patience = 'in time'): Promise<Database> {
+  const password = process.env[PASSWORD_VARIABLE];
   const place = postgresPlace(settings);
   const pool = new pg.Pool({
     host: settings.host,
@@ -60,10 +61,10 @@ export async function openPostgres(
     max: settings.connections,
     application_name: 'switchyard',
     connectionTimeoutMillis: CONNECT_WAIT,
-    query_timeout: ANSWER_WAIT,
+    ...(patience === 'in time' ? { query_timeout: ANSWER_WAIT } : {}),
     keepAlive: true,
     types: { getTypeParser },
-    onConnect: (client) => prepareSession(client, settings.schema),
+    onConnect: (client) => prepareSession(client, settings.schema, patience),
   });
   // An idle connection that the server ended; the next query makes another.
   pool.on('error', () => undefined);
@@ -113,7 +114,7 @@ class ByteOrderCompiler extends PostgresQueryCompiler {
   }
 }
 
-async function prepareSession(client: pg.ClientBase, schema: string): Promise<void> {
+async function prepareSession(client: pg.ClientBase, schema: string, patience: Patience): Promise<void> {
   // A connection that ends between two statements of a transaction says so here; the next statement fails.
   client.on('error', () => undefined);
   await client.query(
@@ -124,15 +125,22 @@ async function prepareSession(client: pg.ClientBase, schema: string): Promise<vo
             set_config('lock_timeout', $2, false),
             set_config('statement_timeout', $3, false),
             set_config('idle_in_transaction_session_timeout', $4, false)`,
-    [pg.escapeIdentifier(schema), ...[LOCK_WAIT, STATEMENT_WAIT, IDLE_TRANSACTION].map(String)],
+    // 0 is no limit.
+    [pg.escapeIdentifier(schema), ...(patience === 'in time' ? WAITS : [0, 0, 0]).map(String)],
   );
 }
 
-/** Asks first: `create schema if not exists` needs the right to make one, also where it is there. */
+/**
+ * Asks first: `create schema if not exists` needs the right to make one, also where it is there. Of two that make it at
+ * once one would fail, hence the lock.
+ */
 async function createSchema(database: Database, schema: string): Promise<void> {
-  const { rows } = await sql`select 1 from pg_namespace where nspname = ${schema}`.execute(database);
-  // Two that start together: the later one finds it there.
-  if (rows.length === 0) await database.schema.createSchema(schema).ifNotExists().execute();
+  await database.transaction().execute(async (transaction) => {
+    const { rows } = await sql`select 1 from pg_namespace where nspname = ${schema}`.execute(transaction);
+    if (rows.length > 0) return;
+    await sql`select pg_advisory_xact_lock(hashtextextended(${schema}, 0))`.execute(transaction);
+    await transaction.schema.createSchema(schema).ifNotExists().execute();
+  });
 }
 
 /** 64-bit integers are sizes and counts, far below what a number holds. */
