@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { defineStep } from '../step.ts';
 import { BlobRef } from '../schemas.ts';
-import { guardBlob } from './verify.ts';
+import { GUARD_ERRORS, guardBlob } from './verify.ts';
 
 const Mailbox = z.object({ name: z.string(), address: z.string() });
 
@@ -26,15 +26,7 @@ export const parse = defineStep({
   takes: 'cpu',
   repeat: 'safe',
   scope: 'mail:read',
-  errors: [
-    'mail.malformed',
-    'mail.too_complex',
-    'mail.verification_timeout',
-    'blob.missing',
-    'mail.header_too_large',
-    'mail.line_too_long',
-    'smtp.bare_newline',
-  ],
+  errors: ['mail.malformed', 'mail.too_complex', 'mail.verification_timeout', 'blob.missing', ...GUARD_ERRORS],
   async run({ message }, { configuration, blobs, authenticator }, step) {
     await guardBlob(blobs, message.key, configuration.mail.limits);
     return authenticator.read({ key: message.key }, step.signal);

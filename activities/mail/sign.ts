@@ -5,7 +5,7 @@ import { Authentication, BlobRef } from '../schemas.ts';
 import type { Dependencies } from '../dependencies.ts';
 import type { SignRequest } from './authenticator/port.ts';
 import { openComposed } from './compose.ts';
-import { guardBlob } from './verify.ts';
+import { GUARD_ERRORS, guardBlob } from './verify.ts';
 import { keepBlob } from '../../stores/sweep.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 
@@ -52,7 +52,14 @@ export const dkimSign = defineStep({
   takes: 'cpu',
   repeat: 'safe',
   scope: 'mail:write',
-  errors: ['key.missing', 'key.unusable', 'key.unreadable', 'blob.missing', 'mail.verification_timeout'],
+  errors: [
+    'key.missing',
+    'key.unusable',
+    'key.unreadable',
+    'blob.missing',
+    'mail.verification_timeout',
+    ...GUARD_ERRORS,
+  ],
   async run({ message, domain }, dependencies, step) {
     const key = await dependencies.keys.signingKey(domain);
     const { message: signed } = await storeSigned(message, { dkim: key, arc: null }, dependencies, step);
@@ -82,6 +89,7 @@ export const sealArc = defineStep({
     'key.unreadable',
     'blob.missing',
     'mail.verification_timeout',
+    ...GUARD_ERRORS,
   ],
   async run({ message, authentication, domain }, dependencies, step) {
     const cv = authentication.arc.result;

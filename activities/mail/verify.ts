@@ -6,9 +6,22 @@ import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 import { createMessageGuard, type MessageFacts } from '../../protocols/mail/limits.ts';
 
+/** Codes of the guard. */
+export const GUARD_ERRORS = [
+  'smtp.bare_newline',
+  'smtp.nul',
+  'mail.header_blanks',
+  'mail.header_field_too_large',
+  'mail.header_lines',
+  'mail.header_too_large',
+  'mail.line_too_long',
+  'mail.loop',
+  'mail.too_many_signatures',
+] as const;
+
 /**
  * Reads a stored message through the guard, so that nothing over the limits reaches a parser.
- * @throws PermanentError with the guard's codes, such as `mail.header_too_large` or `smtp.bare_newline`
+ * @throws PermanentError one of GUARD_ERRORS
  */
 export async function guardBlob(
   blobs: BlobStore,
@@ -39,15 +52,7 @@ export const verify = defineStep({
   takes: 'network',
   repeat: 'safe',
   scope: 'mail:read',
-  errors: [
-    'mail.verification_timeout',
-    'mail.malformed',
-    'blob.missing',
-    'smtp.bare_newline',
-    'mail.header_too_large',
-    'mail.line_too_long',
-    'mail.loop',
-  ],
+  errors: ['mail.verification_timeout', 'mail.malformed', 'blob.missing', ...GUARD_ERRORS],
   async run({ message, envelope }, { configuration, blobs, authenticator }, step) {
     await guardBlob(blobs, message.key, configuration.mail.limits);
     return authenticator.verify({ key: message.key, ...envelope }, step.signal);

@@ -102,8 +102,8 @@ export async function openSessionTargets(): Promise<SessionTargets> {
   });
   /** Ids of messages that were answered with 250. */
   let accepted = 0;
-  const counted = async (script: string, random: (limit: number) => number): Promise<string[]> => {
-    const { replies, whole } = await converse(receiver, script, random);
+  const counted = async (script: string, random: Random, patience = TURN_MS): Promise<string[]> => {
+    const { replies, whole } = await converse(receiver, script, random, patience);
     assert.ok(whole, `no end within ${SESSION_MS} ms: ${JSON.stringify(replies.slice(-3))}`);
     accepted += replies.filter((reply) => reply.startsWith('250 2.6.0 ')).length;
     return replies;
@@ -124,7 +124,7 @@ export async function openSessionTargets(): Promise<SessionTargets> {
     async attempt(input, random) {
       const body = `${input}\r\n.\r\n`;
       const before = ['EHLO a\r\n', 'MAIL FROM:<sender@plain.test>\r\n', 'RCPT TO:<a@own.test>\r\n', 'DATA\r\n'];
-      const replies = await counted([...before, body, 'QUIT\r\n'].join(TURN), random);
+      const replies = await counted([...before, body, 'QUIT\r\n'].join(TURN), random, SESSION_MS);
       assert.match(replies[4] ?? '', /^354 /);
       // Greeting, four commands, one answer to the message, QUIT: more only where the book says that it ended before.
       if (byTheBook(body).rest === '') assert.equal(replies.length, 7, `one message: ${JSON.stringify(replies)}`);
@@ -161,11 +161,14 @@ export async function openSessionTargets(): Promise<SessionTargets> {
   };
 }
 
-/** Sends the script turn by turn and reads to the end. */
+type Random = (limit: number) => number;
+
+/** Sends the script turn by turn and reads to the end. @param patience ms for an answer before the next turn */
 async function converse(
   receiver: Receiver,
   script: string,
-  random: (limit: number) => number,
+  random: Random,
+  patience: number,
 ): Promise<{ replies: string[]; whole: boolean }> {
   const socket = connect({ ...receiver.endpoint, localAddress: receiver.world.senders.plain.address });
   let received = '';
@@ -181,7 +184,7 @@ async function converse(
   /** The next answer, or none in time. */
   const answer = (): Promise<void> =>
     new Promise((resolve) => {
-      const timer = setTimeout(resolve, TURN_MS);
+      const timer = setTimeout(resolve, patience);
       answered = () => {
         clearTimeout(timer);
         resolve();

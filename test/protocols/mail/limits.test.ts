@@ -135,6 +135,9 @@ describe('each limit holds to the byte', () => {
       { headerFieldBytes: 16 },
       'mail.header_field_too_large',
     ],
+    ['blanks', 'A:  \t b\r\n\r\n', { blanks: 4 }, 'mail.header_blanks'],
+    ['blanks over folds', 'A: b \r\n \r\n\t c\r\n  \r\n\r\n', { blanks: 4 }, 'mail.header_blanks'],
+    ['arcSets', 'ARC-Seal: a\r\narc-seal : b\r\nX-ARC-Seal: c\r\n\r\n', { arcSets: 2 }, 'mail.loop'],
     ['bodyLineBytes', 'A: b\r\n\r\n12345\r\n123\r\n', { bodyLineBytes: 5 }, 'mail.line_too_long'],
     [
       'signatures',

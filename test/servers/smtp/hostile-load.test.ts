@@ -65,6 +65,18 @@ describe('a message that would cost a parser seconds is refused', () => {
       'mail.too_many_signatures',
     ],
     [
+      'signatures padded with 30,000 blanks',
+      () => `${many(7, (i) => signature(i, `x=${' '.repeat(30_000)}y; `))}${FROM}\r\nHello.\r\n`,
+      /^550 5\.6\.0 /,
+      'mail.header_blanks',
+    ],
+    [
+      'signatures padded with blanks over many folds',
+      () => `${many(7, (i) => signature(i, `x=${`${' '.repeat(900)}\r\n`.repeat(20)} y; `))}${FROM}\r\nHello.\r\n`,
+      /^550 5\.6\.0 /,
+      'mail.header_blanks',
+    ],
+    [
       '200 signatures, each over another part of 4 MiB',
       () => `${many(200, (i) => signature(i, `l=${i * 20_000}; `))}${FROM}\r\n${lines(4 * MiB)}`,
       /^550 5\.7\.1 /,
@@ -96,12 +108,16 @@ describe('a message that would cost a parser seconds is refused', () => {
 describe('a message at the limits is taken', () => {
   it.each<[string, () => string]>([
     ['100,000 MIME parts', () => mime(100_000)],
-    ['24 MiB of lines that are a dot', () => `${FROM}\r\n${'.\r\n'.repeat(8 * MiB)}`],
-    ['24 MiB of empty lines, signed', () => `${signature(1)}${FROM}\r\n${'\r\n'.repeat(12 * MiB)}`],
+    ['12 MiB of lines that are a dot', () => `${FROM}\r\n${'.\r\n'.repeat(4 * MiB)}`],
+    ['12 MiB of empty lines, signed', () => `${signature(1)}${FROM}\r\n${'\r\n'.repeat(6 * MiB)}`],
     ['10 signatures over 4 MiB, each over another part', () => signedParts(10)],
     ['100 Received fields of 2 KB', () => `${`Received: from ${'a'.repeat(2_000)} by b; now\r\n`.repeat(100)}${GOOD}`],
     ['50 ARC sets that hold nothing', () => `${many(50, (i) => arcSet(50 - i))}${GOOD}`],
     ['seven fields of 32 KB in From and others', () => `${FROM}${many(7, (i) => wide(`X-${i}`))}\r\nHello.\r\n`],
+    [
+      'signatures padded with 30 times 900 blanks',
+      () => `${many(7, (i) => signature(i, padded))}${FROM}\r\nHello.\r\n`,
+    ],
     ['From with 3,000 comments', () => `From: ${'(a) '.repeat(3_000)}<sender@${PLAIN_DOMAIN}>\r\n\r\nHello.\r\n`],
   ])('%s', async (name, make) => {
     const message = make();
@@ -113,6 +129,7 @@ describe('a message at the limits is taken', () => {
     expect(result.data).toMatch(/^250 2\.6\.0 /);
   });
 
+  const padded = `x=${`${' '.repeat(900)}y`.repeat(30)}; `;
   const mime = (parts: number) =>
     `${FROM}Content-Type: multipart/mixed; boundary=b\r\n\r\n${'--b\r\n\r\nx\r\n'.repeat(parts)}--b--\r\n`;
   const signedParts = (count: number) =>
