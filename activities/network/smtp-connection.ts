@@ -5,9 +5,11 @@ import { getCACertificates, type TLSSocket } from 'node:tls';
 import SMTPConnection from 'nodemailer/lib/smtp-connection';
 import type { Session } from './smtp-session.ts';
 
+/** For QUIT to leave; nobody waits for its answer. */
+const QUIT_GRACE_MS = 1_000;
 /** One reply; RFC 5321 knows lines of 512 octets, and EHLO lists of some dozens of lines. */
 const MAX_REPLY_BYTES = 64 * 1_024;
-/** All that a server may send in one session, blank lines included: replies to six commands never come near. */
+/** All that a server may send for one message, blank lines included: replies to six commands never come near. */
 const MAX_RECEIVED_BYTES = 1_048_576;
 
 /**
@@ -31,8 +33,17 @@ export interface ConnectionEvents {
   command(verb: string): void;
 }
 
+/** What differs from message to message on one connection. */
+export interface ConnectionUse {
+  on: ConnectionEvents;
+  /** The message needs SMTPUTF8. */
+  utf8: boolean;
+  /** Bytes that the server has sent. */
+  received: number;
+}
+
 /** @param socket connected to `session.address` */
-export function createConnection(session: Session, socket: Socket, on: ConnectionEvents): SMTPConnection {
+export function createConnection(session: Session, socket: Socket, use: ConnectionUse): SMTPConnection {
   const connection = new SMTPConnection({
     connection: socket,
     host: session.address,
@@ -54,23 +65,22 @@ export function createConnection(session: Session, socket: Socket, on: Connectio
     maxResponseSize: MAX_REPLY_BYTES,
     logger: false,
   });
-  connection.on('error', on.error);
+  connection.on('error', (error) => use.on.error(error));
 
   const internals = internalsOf(connection);
   const sendCommand = internals._sendCommand.bind(connection);
   internals._sendCommand = (command, shown) => {
     const verb = /^(?:MAIL FROM|RCPT TO|\S+)/.exec(command)?.[0] ?? '';
-    on.command(verb.toLowerCase());
-    const parameter = verb === 'MAIL FROM' && session.message.utf8 && !/ SMTPUTF8\b/.test(command) ? ' SMTPUTF8' : '';
+    use.on.command(verb.toLowerCase());
+    const parameter = verb === 'MAIL FROM' && use.utf8 && !/ SMTPUTF8\b/.test(command) ? ' SMTPUTF8' : '';
     sendCommand(command + parameter, shown);
   };
   const receive = internals._onSocketData;
-  let received = 0;
   internals._onSocketData = (chunk) => {
-    received += chunk.length;
-    if (received <= MAX_RECEIVED_BYTES) return receive(chunk);
+    use.received += chunk.length;
+    if (use.received <= MAX_RECEIVED_BYTES) return receive(chunk);
     socket.destroy();
-    on.tooMuch(MAX_RECEIVED_BYTES);
+    use.on.tooMuch(MAX_RECEIVED_BYTES);
   };
   return connection;
 }
@@ -98,4 +108,29 @@ export function describeTls(connection: SMTPConnection): { name: string; verifie
   if (!connection.secure) return null;
   const socket = connection._socket as TLSSocket;
   return { name: `${socket.getProtocol() ?? 'TLS'} ${socket.getCipher().name}`, verified: socket.authorized };
+}
+
+/** Says QUIT where that is a command and not a line of the message, then closes for good. */
+export async function leave(
+  connection: SMTPConnection | undefined,
+  socket: Socket | undefined,
+  betweenCommands: boolean,
+): Promise<void> {
+  const current = connection?._socket;
+  if (current && betweenCommands && current.writable && !current.destroyed) {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, QUIT_GRACE_MS);
+      current.once('close', resolve);
+      current.end('QUIT\r\n', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+  destroy(connection, socket);
+}
+
+export function destroy(connection: SMTPConnection | undefined, socket: Socket | undefined): void {
+  connection?.close();
+  socket?.destroy();
 }

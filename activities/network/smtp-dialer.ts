@@ -6,6 +6,7 @@ import { createPolicyFinder } from './mta-sts-fetch.ts';
 import type { Resolver } from './resolver.ts';
 import { findRoute, readTransport } from './route.ts';
 import { createSlots } from './slots.ts';
+import { createConnectionPool } from './smtp-pool.ts';
 import { transmitOver } from './transmit.ts';
 
 export interface DialerOptions {
@@ -26,6 +27,7 @@ export function createDialer({ configuration, resolver, hostname, inbox, ca, pol
   const policies = createPolicyFinder({ resolver, allow: outbound.allow, ca, port: policyPort });
   const transport = readTransport(outbound.transport);
   const slots = createSlots(outbound.connectionsPerDestination);
+  const pool = createConnectionPool();
   const closing = new AbortController();
   const underWay = new Set<Promise<unknown>>();
 
@@ -44,10 +46,11 @@ export function createDialer({ configuration, resolver, hostname, inbox, ca, pol
     route: (domain, signal) =>
       run((either) => findRoute(domain, { outbound, transport, resolver, policies, hostname, inbox }, either), signal),
     transmit: (transmission, signal) =>
-      run((either) => transmitOver(transmission, { outbound, hostname, slots, ca }, either), signal),
+      run((either) => transmitOver(transmission, { outbound, hostname, slots, pool, ca }, either), signal),
     async close() {
       closing.abort();
       await Promise.all(underWay);
+      await pool.close();
     },
   };
 }

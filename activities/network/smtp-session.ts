@@ -1,7 +1,7 @@
 /**
- * One SMTP connection that carries one message to one recipient: connect to a checked address, EHLO, STARTTLS,
- * envelope, data, final dot, QUIT. nodemailer speaks the protocol; the time-outs, the caps and the moment before the
- * final dot are ours.
+ * One message to one recipient over an SMTP connection: connect to a checked address, EHLO, STARTTLS, envelope, data,
+ * final dot; then the connection is kept for the next one, or left with QUIT. nodemailer speaks the protocol; the
+ * time-outs, the caps and the moment before the final dot are ours.
  */
 import { connect as connectTcp, type Socket } from 'node:net';
 import type SMTPConnection from 'nodemailer/lib/smtp-connection';
@@ -9,8 +9,19 @@ import type { SmtpReply } from '../../stores/records/port.ts';
 import { messageOf } from '../../protocols/errors.ts';
 import { parseReply } from '../../protocols/mail/reply.ts';
 import type { Transmission } from './dialer.ts';
-import { createConnection, describeTls, handshake, send, supportsUtf8 } from './smtp-connection.ts';
+import {
+  createConnection,
+  describeTls,
+  destroy,
+  handshake,
+  leave,
+  send,
+  supportsUtf8,
+  type ConnectionEvents,
+  type ConnectionUse,
+} from './smtp-connection.ts';
 import { createData } from './smtp-data.ts';
+import type { ConnectionPool, OpenConnection } from './smtp-pool.ts';
 
 export interface Session {
   /** The peer's address; its name for TLS is `host`. */
@@ -40,14 +51,38 @@ export type SessionEnd =
 
 /** What is kept of an error text: enough to know it by. */
 const MAX_TEXT = 500;
-/** For QUIT to leave; nobody waits for its answer. */
-const QUIT_GRACE_MS = 1_000;
 
 /**
- * Never throws for what the peer or the network does.
+ * One message over a connection that is kept from an earlier one, or over a new one. Never throws for what the peer or
+ * the network does.
  * @throws what `open` or `beforeFinalDot` threw: trouble of our own, after which no final dot was sent
  */
-export async function runSession(session: Session, signal: AbortSignal): Promise<SessionEnd> {
+export async function runSession(session: Session, signal: AbortSignal, pool?: ConnectionPool): Promise<SessionEnd> {
+  const { address, port, host, tls } = session;
+  const key = `${address}|${port}|${host}|${tls}`;
+  for (;;) {
+    const kept = pool?.take(key);
+    const { end, open, stale } = await converse(session, signal, kept);
+    // Servers end idle connections when they like; before DATA is accepted nothing has happened.
+    if (kept && stale && !signal.aborted) continue;
+    if (open) pool?.give(key, open);
+    return end;
+  }
+}
+
+interface Conversation {
+  end: SessionEnd;
+  /** The connection, where it is fit for another message. */
+  open?: OpenConnection;
+  /** It was of no use any more: it broke before the message began, or the server took no further MAIL on it. */
+  stale: boolean;
+}
+
+async function converse(
+  session: Session,
+  signal: AbortSignal,
+  kept: OpenConnection | undefined,
+): Promise<Conversation> {
   const { message, timeouts } = session;
   const stage = (name: string) => message.onStage?.(name);
   const broken = Promise.withResolvers<never>();
@@ -67,34 +102,43 @@ export async function runSession(session: Session, signal: AbortSignal): Promise
       stage('final dot');
     },
   });
-  let socket: Socket | undefined;
-  let connection: SMTPConnection | undefined;
+  const on: ConnectionEvents = {
+    error: broken.reject,
+    tooMuch: (bytes) => broken.reject(new Trouble('mail.reply_too_large', `the server sent more than ${bytes} bytes`)),
+    command(verb) {
+      stage(verb);
+      watch.start(verb, timeouts.command);
+    },
+  };
+  let socket: Socket | undefined = kept?.socket;
+  let connection: SMTPConnection | undefined = kept?.connection;
+  const use: ConnectionUse = kept?.use ?? { on, utf8: false, received: 0 };
+  Object.assign(use, { on, utf8: message.utf8, received: 0 });
+  let fit = false;
   try {
-    stage(`connect ${session.host} [${session.address}]:${session.port}`);
-    watch.start('connect', timeouts.connect);
-    socket = connectTcp({ host: session.address, port: session.port });
-    await Promise.race([connected(socket), broken.promise]);
+    if (!socket || !connection) {
+      stage(`connect ${session.host} [${session.address}]:${session.port}`);
+      watch.start('connect', timeouts.connect);
+      socket = connectTcp({ host: session.address, port: session.port, noDelay: true });
+      await Promise.race([connected(socket), broken.promise]);
+      watch.start('greeting', timeouts.command);
+      connection = createConnection(session, socket, use);
+      await Promise.race([handshake(connection), broken.promise]);
+    }
 
-    watch.start('greeting', timeouts.command);
-    connection = createConnection(session, socket, {
-      error: broken.reject,
-      tooMuch: (bytes) =>
-        broken.reject(new Trouble('mail.reply_too_large', `the server sent more than ${bytes} bytes`)),
-      command(verb) {
-        stage(verb);
-        watch.start(verb, timeouts.command);
-      },
-    });
-    await Promise.race([handshake(connection), broken.promise]);
-
-    if (message.utf8 && !supportsUtf8(connection)) return { kind: 'unsuited', why: 'utf8' };
+    if (message.utf8 && !supportsUtf8(connection)) {
+      fit = true;
+      return { end: { kind: 'unsuited', why: 'utf8' }, open: { connection, socket, use }, stale: false };
+    }
     const tls = describeTls(connection);
     const response = await Promise.race([send(connection, message, data.stream), broken.promise]);
     const reply = readReply(response);
     if (!data.dotSent())
       throw new Trouble('mail.protocol_error', `accepted before the message had ended: ${plainText(response)}`);
     if (reply === null) throw new Trouble('mail.protocol_error', `no reply: ${plainText(response)}`);
-    return { kind: 'accepted', reply, tls: tls?.name ?? null, verified: tls?.verified ?? false };
+    fit = true;
+    const end: SessionEnd = { kind: 'accepted', reply, tls: tls?.name ?? null, verified: tls?.verified ?? false };
+    return { end, open: { connection, socket, use }, stale: false };
   } catch (thrown) {
     // Read before anything else can happen: what counts is whether the dot was on its way when the trouble came.
     const dotSent = data.dotSent();
@@ -103,11 +147,11 @@ export async function runSession(session: Session, signal: AbortSignal): Promise
     const end = judge(thrown, dotSent, upgrading);
     if (data.begun() || end.kind !== 'answered') destroy(connection, socket);
     if (data.failure()) throw data.failure();
-    return end;
+    return { end, stale: !data.begun() && isStale(end, (thrown as SmtpError).command) };
   } finally {
     watch.stop();
     signal.removeEventListener('abort', giveUp);
-    await leave(connection, socket, !data.begun() || data.dotSent());
+    if (!fit) await leave(connection, socket, !data.begun() || data.dotSent());
     data.stream.destroy();
     await data.settled();
   }
@@ -128,6 +172,11 @@ interface SmtpError extends Error {
   command?: string;
   response?: string;
   timeoutType?: string;
+}
+
+function isStale(end: SessionEnd, command: string | undefined): boolean {
+  if (end.kind !== 'answered') return end.kind === 'failed';
+  return end.reply.code === 421 || (end.reply.code < 500 && command === 'MAIL FROM');
 }
 
 function judge(thrown: unknown, dotSent: boolean, upgrading: boolean): SessionEnd {
@@ -190,29 +239,4 @@ function createWatch(late: (what: string, ms: number) => void) {
     },
     stop: () => clearTimeout(timer),
   };
-}
-
-/** Says QUIT where that is a command and not a line of the message, then closes for good. */
-async function leave(
-  connection: SMTPConnection | undefined,
-  socket: Socket | undefined,
-  betweenCommands: boolean,
-): Promise<void> {
-  const current = connection?._socket;
-  if (current && betweenCommands && current.writable && !current.destroyed) {
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, QUIT_GRACE_MS);
-      current.once('close', resolve);
-      current.end('QUIT\r\n', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
-  }
-  destroy(connection, socket);
-}
-
-function destroy(connection: SMTPConnection | undefined, socket: Socket | undefined): void {
-  connection?.close();
-  socket?.destroy();
 }

@@ -6,6 +6,7 @@ import { matchesMx } from '../../protocols/mail/mta-sts.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 import type { RouteHost, Transmission, TransmissionResult } from './dialer.ts';
 import type { Slots } from './slots.ts';
+import type { ConnectionPool } from './smtp-pool.ts';
 import { runSession, type Session, type SessionEnd } from './smtp-session.ts';
 
 export interface TransmitOptions {
@@ -14,6 +15,7 @@ export interface TransmitOptions {
   hostname: string;
   /** `connectionsPerDestination` */
   slots: Slots;
+  pool?: ConnectionPool;
   ca?: string;
 }
 
@@ -93,7 +95,7 @@ async function connectOnce(
   host: RouteHost,
   address: string,
   enforce: boolean,
-  { outbound, hostname, slots, ca }: TransmitOptions,
+  { outbound, hostname, slots, pool, ca }: TransmitOptions,
   signal: AbortSignal,
 ): Promise<SessionEnd> {
   const release = await slots.take(`${host.host}:${host.port}`, message.slotWait ?? SLOT_WAIT_MS, signal);
@@ -114,10 +116,10 @@ async function connectOnce(
     message,
   };
   try {
-    let end = await runSession(session, signal);
+    let end = await runSession(session, signal, pool);
     if (end.kind === 'failed' && end.tlsFailed && !enforce) {
       message.onStage?.(`tls failed at ${host.host}, again without`);
-      end = await runSession({ ...session, tls: 'off' }, signal);
+      end = await runSession({ ...session, tls: 'off' }, signal, pool);
     }
     if (message.route.mtaSts?.mode === 'testing' && end.kind === 'accepted' && !end.verified) {
       message.onStage?.(`mta-sts testing: the connection to ${host.host} would fail the policy`);

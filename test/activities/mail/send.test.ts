@@ -68,6 +68,8 @@ beforeEach(() => {
     peer.messages.length = 0;
     peer.commands.length = 0;
     peer.connections = 0;
+    // Each test has its own behaviour of the peers, from the first reply on.
+    for (const socket of peer.open) socket.destroy();
   }
 });
 afterAll(async () => {

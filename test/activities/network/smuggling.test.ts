@@ -1,7 +1,6 @@
 /** What a server behind us gets: it may take other bytes for the end of a message than the standard does. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Dialer } from '../../../activities/network/dialer.ts';
 import { sharedJson } from '../../protocols/shared-data.ts';
 import { openDialer, sendTo } from '../../support/dialing.ts';
 
@@ -12,7 +11,7 @@ const END = '\r\n.\r\n';
 /** Every byte after the answer to DATA, a connection each. */
 const received: { data: string }[] = [];
 let server: Server;
-let dialer: Dialer;
+let port: number;
 beforeAll(async () => {
   server = createServer((socket: Socket) => {
     let message: { data: string } | undefined;
@@ -31,18 +30,19 @@ beforeAll(async () => {
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  dialer = openDialer({ outbound: { transport: { 'lax.test': `127.0.0.1:${port}` } } });
+  ({ port } = server.address() as AddressInfo);
 });
 afterAll(async () => {
-  await dialer?.close();
   await new Promise((resolve) => server?.close(resolve));
 });
 
 async function sent(body: string): Promise<string> {
   const before = received.length;
   const text = `Subject: a\r\n\r\nbody${body}MAIL FROM:<x@evil.test>\r\nRCPT TO:<y@lax.test>\r\nDATA\r\n`;
+  // A connection each: one that is kept would carry the next message.
+  const dialer = openDialer({ outbound: { transport: { 'lax.test': `127.0.0.1:${port}` } } });
   expect(await sendTo(dialer, 'lax.test', { text })).toMatchObject({ status: 'delivered' });
+  await dialer.close();
   expect(received).toHaveLength(before + 1);
   return received[before]!.data.replace(/QUIT\r\n$/, '');
 }

@@ -12,10 +12,12 @@ import { startPeer, type Answer, type Peer, type PeerOptions } from '../../suppo
 
 const FAST = { connectTimeout: '2s', commandTimeout: '400ms', dataTimeout: '400ms' } as const;
 const closing: (() => Promise<void>)[] = [];
+const dialers: Dialer[] = [];
 const ports: number[] = [];
 
 afterEach(async () => {
-  // Whatever happened, no socket of ours is left.
+  // Whatever happened, no socket of ours is left when the dialers are closed.
+  await Promise.all(dialers.splice(0).map((dialer) => dialer.close()));
   await sleep(20);
   const left = socketsTo(...ports.splice(0));
   await Promise.all(closing.splice(0).map((close) => close()));
@@ -41,7 +43,7 @@ function dialerTo(peers: Peer[], outbound: ConfigurationInput['outbound'] = {}):
       },
     },
   });
-  closing.push(() => dialer.close());
+  dialers.push(dialer);
   return dialer;
 }
 
@@ -59,7 +61,8 @@ describe('a delivery', () => {
   it('sends the envelope and the message as they are, and tells each stage', async () => {
     const peer = await peerWith();
     const log: string[] = [];
-    const result = await sendTo(dialerTo([peer]), 'b.test', { log, eightBit: true });
+    const dialer = dialerTo([peer]);
+    const result = await sendTo(dialer, 'b.test', { log, eightBit: true });
     expect(result).toEqual({
       status: 'delivered',
       host: 'mx1.b.test',
@@ -74,6 +77,7 @@ describe('a delivery', () => {
       'DATA',
       '<dot>',
     ]);
+    await dialer.close();
     await expect.poll(() => peer.commands.at(-1)).toBe('QUIT');
     expect(log).toEqual([
       `connect mx1.b.test [127.0.0.1]:${peer.port}`,
@@ -119,6 +123,7 @@ describe('a delivery', () => {
     const { port } = server.server.address() as { port: number };
     ports.push(port);
     const dialer = openDialer({ outbound: { transport: { 'b.test': `127.0.0.1:${port}` } } });
+    dialers.push(dialer);
     closing.push(() => new Promise((resolve) => server.close(() => resolve())));
     expect(await sendTo(dialer, 'b.test', { text })).toMatchObject({ status: 'delivered', tls: null });
     expect(arrived === text).toBe(true);
@@ -506,6 +511,85 @@ describe('opportunistic TLS', () => {
   it('goes on in plain text where STARTTLS is refused', async () => {
     const peer = await peerWith({ tls: authority.selfSigned('x'), starttls: '454 4.7.0 Not now' });
     expect(await sendTo(dialerTo([peer]), 'b.test')).toMatchObject({ status: 'delivered', tls: null });
+    expect(peer.connections).toBe(1);
+  });
+});
+
+describe('a connection that is kept', () => {
+  const authority = createAuthority();
+  const twice = async (dialer: Dialer, between: () => unknown = () => undefined) => {
+    const first = await sendTo(dialer, 'b.test');
+    await between();
+    return [first, await sendTo(dialer, 'b.test')];
+  };
+  const delivered = { status: 'delivered', reply: { code: 250 } };
+
+  it('carries the next message to the same host, over TLS too, and is left with QUIT', async () => {
+    const peer = await peerWith({ tls: authority.selfSigned('mx1.b.test') });
+    const dialer = dialerTo([peer]);
+    const results = await twice(dialer);
+    expect(results).toMatchObject([delivered, delivered]);
+    expect(results[1]).toMatchObject({ tls: expect.stringMatching(/^TLSv1\.3/) });
+    expect([peer.connections, peer.messages.length]).toEqual([1, 2]);
+    expect(peer.commands.filter((line) => line.startsWith('EHLO'))).toHaveLength(2);
+    await dialer.close();
+    await expect.poll(() => peer.commands.at(-1)).toBe('QUIT');
+  });
+  it('is replaced without a word when the server has ended it meanwhile', async () => {
+    const peer = await peerWith();
+    const results = await twice(dialerTo([peer]), async () => {
+      for (const socket of peer.open) socket.destroy();
+      await sleep(30);
+    });
+    expect(results).toMatchObject([delivered, delivered]);
+    expect(peer.connections).toBe(2);
+  });
+  it.each<[string, Answer]>([
+    ['cuts', 'cut'],
+    ['leaves', '421 4.4.2 Idle for too long'],
+    ['takes no more', '452 4.5.3 Too many messages on this connection'],
+    ['stands still', 'hang'],
+  ])('is replaced where the server %s at the second MAIL', async (_name, answer) => {
+    let mails = 0;
+    const peer = await peerWith({
+      mail: (socket) => {
+        mails += 1;
+        if (mails !== 2) return void socket.write('250 2.1.0 Ok\r\n');
+        if (answer === 'cut') socket.destroy();
+        else if (answer !== 'hang') socket.write(`${answer}\r\n`);
+      },
+    });
+    const log: string[] = [];
+    const dialer = dialerTo([peer]);
+    await sendTo(dialer, 'b.test');
+    expect(await sendTo(dialer, 'b.test', { log })).toMatchObject(delivered);
+    expect([peer.connections, peer.messages.length]).toEqual([2, 2]);
+    expect(log.filter((line) => line.startsWith('before final dot'))).toHaveLength(1);
+  });
+  it('is not tried again where the message may have gone out on it', async () => {
+    let dots = 0;
+    const peer = await peerWith({
+      dot: (socket) => {
+        dots += 1;
+        if (dots === 2) socket.destroy();
+        else socket.write('250 2.0.0 Stored\r\n');
+      },
+    });
+    expect(await twice(dialerTo([peer]))).toMatchObject([delivered, { status: 'unknown' }]);
+    expect(peer.connections).toBe(1);
+  });
+  it('is not kept after a refusal', async () => {
+    const peer = await peerWith({ rcpt: '550 5.1.1 Gone' });
+    expect(await twice(dialerTo([peer]))).toMatchObject([{ status: 'refused' }, { status: 'refused' }]);
+    expect(peer.connections).toBe(2);
+  });
+  it('asks for SMTPUTF8 with the message that needs it, and with no other', async () => {
+    const peer = await peerWith({ extensions: ['SMTPUTF8', '8BITMIME'] });
+    const dialer = dialerTo([peer]);
+    await sendTo(dialer, 'b.test', { utf8: true });
+    await sendTo(dialer, 'b.test');
+    const mails = peer.commands.filter((line) => line.startsWith('MAIL'));
+    expect(mails.map((line) => line.includes('SMTPUTF8'))).toEqual([true, false]);
     expect(peer.connections).toBe(1);
   });
 });
