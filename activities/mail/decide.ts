@@ -63,6 +63,10 @@ export async function routeRecipient(
     return { kind: 'unknown', code: thrown.code, reply: { code: 553, enhanced: '5.1.3', text: thrown.message } };
   }
   const { rules } = dependencies.records;
+  const isSrs = isSrsAddress(recipient);
+  // A rule names a domain of ours: one look is enough for nearly all mail.
+  const rule = isSrs ? undefined : await rules.find(domain, normalizeLocalPart(localPart));
+  if (rule) return routeOf(rule);
   if (!(await rules.isLocalDomain(domain))) {
     // RFC 3463, X.7.1: never an open relay.
     return {
@@ -71,9 +75,7 @@ export async function routeRecipient(
       reply: { code: 550, enhanced: '5.7.1', text: `We do not relay mail for ${domain}` },
     };
   }
-  if (isSrsAddress(recipient)) return srsRoute(recipient, domain, dependencies);
-  const rule = await rules.find(domain, normalizeLocalPart(localPart));
-  return rule ? routeOf(rule) : unknownRecipient(recipient);
+  return isSrs ? srsRoute(recipient, domain, dependencies) : unknownRecipient(recipient);
 }
 
 async function routePostmaster({

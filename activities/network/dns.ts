@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { PermanentError, TemporaryError, messageOf } from '../../protocols/errors.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
+import { createAnswers } from './dns-answers.ts';
 import { createLocalZones, normalizeName, type LocalRecord, type LocalZones } from './local-zones.ts';
 import type { MxRecord, RecordType, Resolver } from './resolver.ts';
 
@@ -19,12 +20,13 @@ const NOTHING_THERE = new Set(['ENOTFOUND', 'ENODATA']);
  * @param dns `dns` of the configuration; without servers the system's are asked
  * @throws PermanentError `configuration.invalid` for a malformed server or zone entry
  */
-export function createResolver(dns: Configuration['dns']): Resolver {
+export function createResolver(dns: Omit<Configuration['dns'], 'keep'> & { keep?: number }): Resolver {
   const zones = createLocalZones(dns.zones);
   const network = new DnsResolver({ timeout: dns.timeout, tries: TRIES });
   if (dns.servers.length > 0) setServers(network, dns.servers);
+  const answers = createAnswers<Answer[number]>(dns.keep ?? 0);
   const lookUp = (name: string, type: RecordType) =>
-    query(name, type, { zones, network, internet: dns.servers.length === 0 });
+    query(name, type, { zones, network, answers, internet: dns.servers.length === 0 });
 
   return {
     async addresses(name) {
@@ -84,6 +86,7 @@ async function typed(lookUp: LookUp, name: string, type: RecordType): Promise<An
 interface Sources {
   zones: LocalZones;
   network: DnsResolver;
+  answers: ReturnType<typeof createAnswers<Answer[number]>>;
   /** The system's servers are asked, which know only the public tree. */
   internet: boolean;
 }
@@ -106,10 +109,11 @@ async function query(asked: string, type: RecordType, sources: Sources): Promise
   throw dnsError('ESERVFAIL', type, asked);
 }
 
-async function askNetwork(name: string, type: RecordType, { network, internet }: Sources): Promise<Answer> {
+async function askNetwork(name: string, type: RecordType, { network, answers, internet }: Sources): Promise<Answer> {
   if (internet && RESERVED.includes(name.slice(name.lastIndexOf('.') + 1))) throw dnsError('ENOTFOUND', type, name);
   try {
-    return (await network.resolve(name, type)) as Answer;
+    const ask = async () => (await network.resolve(name, type)) as Answer;
+    return (await answers(`${type} ${name}`, ask)) as Answer;
   } catch (error) {
     // Characters that c-ares does not take; to it the name is wrong for good, not for now.
     if ((error as NodeJS.ErrnoException).code === 'EBADNAME') throw dnsError('ENOTFOUND', type, name);

@@ -146,7 +146,8 @@ class DirectDelivery {
     const stored = this.#store(false);
     stored.catch(() => undefined);
     let exists: unknown;
-    const patience = AbortSignal.timeout(sessionWait);
+    const patience = new AbortController();
+    const timer = setTimeout(() => patience.abort(), sessionWait);
     const hooks = {
       stage: () => undefined,
       log,
@@ -160,9 +161,12 @@ class DirectDelivery {
       },
     };
     const input = relayInput(this.#handover, this.#destination);
-    const result = await attempt(input, dependencies, patience, hooks, { ...this.#held, slotWait: sessionWait });
+    const prepared = { ...this.#held, slotWait: sessionWait };
+    const result = await attempt(input, dependencies, patience.signal, hooks, prepared).finally(() =>
+      clearTimeout(timer),
+    );
     if (exists) return undefined;
-    const told = await this.#settle(result, patience.aborted);
+    const told = await this.#settle(result, patience.signal.aborted);
     log.info({ message: record.messageId, recipient: record.recipient, told }, 'answered in its session');
     return told;
   }

@@ -31,8 +31,9 @@ export async function openFolderBlobs(folder: string): Promise<BlobStore> {
       try {
         const { sha256, size } = await receive(folder, temporary, source, { maxBytes, durable });
         const ref: BlobRef = { key: `${prefix}/${sha256}`, sha256, size };
+        const path = pathOf(folder, ref.key);
         // Over an equal blob too: its new time keeps the sweep away from it.
-        await guarded(folder, () => place(folder, temporary, pathOf(folder, ref.key), durable));
+        await guarded(folder, () => (durable ? place(folder, temporary, path) : move(temporary, path)));
         return ref;
       } catch (thrown) {
         await rm(temporary, { force: true }).catch(() => undefined);
@@ -93,11 +94,17 @@ async function receive(
   }
 }
 
-async function place(folder: string, temporary: string, path: string, durable: boolean): Promise<void> {
+/** Without a promise that it lasts. The folder is there but for the first blobs. */
+async function move(temporary: string, path: string): Promise<void> {
+  if ((await ifPresent(rename(temporary, path).then(() => true))) === true) return;
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await rename(temporary, path);
+}
+
+async function place(folder: string, temporary: string, path: string): Promise<void> {
   const parent = dirname(path);
   const made = await mkdir(parent, { recursive: true, mode: 0o700 });
   await rename(temporary, path);
-  if (!durable) return;
   await syncFolder(parent);
   // A new folder is a name in its parent, up to the first one that was there before.
   if (made === undefined) return;

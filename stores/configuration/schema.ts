@@ -131,6 +131,8 @@ const Dns = z.strictObject({
   /** Resolvers to ask, `address` or `address:port`; empty means the system's. */
   servers: z.array(z.string()).default([]),
   timeout: Duration.default(3_000),
+  /** How long an answer serves further questions, whatever its TTL: a burst from one domain asks the same again and again. */
+  keep: Duration.default(5_000),
   /**
    * Names answered here and not on the network, as presentation-form records by name:
    * `{ "demo.test": ["TXT v=spf1 -all", "MX 10 mx.demo.test", "A 127.0.0.1"] }`.

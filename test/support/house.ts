@@ -65,7 +65,8 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
   const at = `${destination.host}:${destination.port}`;
   const configuration: ConfigurationInput = {
     hostname: FORWARD_HOST,
-    dns: { servers: [dns.address] },
+    // Zones change while tests run.
+    dns: { servers: [dns.address], keep: '0s' },
     outbound: {
       ...options.outbound,
       transport: { [MAILBOX_DOMAIN]: at, [PLAIN_DOMAIN]: at, [SIGNED_DOMAIN]: at, ...options.outbound?.transport },

@@ -40,7 +40,7 @@ export async function startReceiver(
     hostname: OWN_HOST,
     state: folder,
     mail: options.mail,
-    dns: { servers: [dns.address], timeout: '500ms' },
+    dns: { servers: [dns.address], timeout: '500ms', keep: '0s' },
   });
   const records = await openRecords(configuration);
   await records.rules.put(

@@ -31,7 +31,7 @@ export async function openVerification(
   const configuration = Configuration.parse({
     hostname: options.hostname ?? 'mx.own.test',
     state: folder,
-    dns: { servers: [dns.address], ...options.dns },
+    dns: { servers: [dns.address], keep: '0s', ...options.dns },
   });
   const blobs = await openBlobs(configuration);
   const authenticator = openAuthenticator(configuration);

@@ -52,13 +52,15 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
     signal?: AbortSignal,
   ): Promise<T> {
     const done = DONE[name];
-    const stuck = AbortSignal.timeout(deadline + STUCK_AFTER_MS);
-    const attempt = () => pool.run(request, { name, signal: stuck }) as Promise<Answer<T>>;
+    // Not AbortSignal.timeout: thousands would wait for their time and end in errors that nobody sees.
+    const stuck = new AbortController();
+    const timer = setTimeout(() => stuck.abort(), deadline + STUCK_AFTER_MS);
+    const attempt = () => pool.run(request, { name, signal: stuck.signal }) as Promise<Answer<T>>;
     let answer: Answer<T>;
     try {
       // A thread that was ended took every message in it along; the others are taken up once more.
       const running = attempt().catch((thrown: unknown) => {
-        if (stuck.aborted) throw tooLate(done, deadline, thrown);
+        if (stuck.signal.aborted) throw tooLate(done, deadline, thrown);
         return attempt();
       });
       answer = await (signal ? Promise.race([running, aborted(signal)]) : running);
@@ -70,6 +72,8 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
         fix: 'Try again; if it stays so, look at DNS and at mail.limits.verification.',
         cause: thrown,
       });
+    } finally {
+      clearTimeout(timer);
     }
     if ('value' in answer) return answer.value;
     throw errorOf(answer.error);

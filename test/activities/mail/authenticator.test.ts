@@ -31,7 +31,11 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'switchyard-authenticator-'));
   world = await createWorld();
   dns = await startDnsServer(world.zones);
-  configuration = Configuration.parse({ hostname: 'mx.forward.test', state: folder, dns: { servers: [dns.address] } });
+  configuration = Configuration.parse({
+    hostname: 'mx.forward.test',
+    state: folder,
+    dns: { servers: [dns.address], keep: '0s' },
+  });
   blobs = await openBlobs(configuration);
   authenticator = openAuthenticator(configuration);
 });

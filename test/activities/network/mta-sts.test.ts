@@ -58,7 +58,7 @@ afterEach(async () => {
 
 function dialer(port = 25, allow = ['127.0.0.0/8']): Dialer {
   const one = openDialer(
-    { outbound: { allow, port, commandTimeout: '1s' }, dns: { servers: [dns.address], timeout: '250ms' } },
+    { outbound: { allow, port, commandTimeout: '1s' }, dns: { servers: [dns.address], timeout: '250ms', keep: '0s' } },
     { ca: authority.ca, policyPort },
   );
   closing.push(() => one.close());

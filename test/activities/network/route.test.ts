@@ -177,7 +177,7 @@ describe('DNS that fails', () => {
     dns.fail('broken.test', 'servfail');
     dns.fail('mx.a.test', 'servfail');
     try {
-      const dialer = openDialer({ dns: { servers: [dns.address], timeout: '250ms' } });
+      const dialer = openDialer({ dns: { servers: [dns.address], timeout: '250ms', keep: '0s' } });
       for (const domain of ['broken.test', 'a.test'])
         await expect(dialer.route(domain, signal)).rejects.toMatchObject({
           name: 'TemporaryError',
