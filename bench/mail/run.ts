@@ -8,10 +8,10 @@
  */
 import { execFile } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
+import { machine, machineLine, median } from '../machine.ts';
 import type { Candidate, Running } from './candidate.ts';
 import { haraka } from './haraka.ts';
 import type { LoadOptions, LoadResult } from './load.ts';
@@ -134,23 +134,9 @@ function line({ candidate, sessions, size, rate, p50, p99, cpu, parts, memory, l
   return `${candidate} | ${sessions} x ${size / KB} KB: ${rate.toFixed(0)}/s, ${p50.toFixed(0)}/${p99.toFixed(0)} ms, ${cpu.toFixed(2)} CPU ms (${split}), ${memory.toFixed(0)} MB${bad}`;
 }
 
-const median = (numbers: number[]): number => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
-
-function machine() {
-  const [cpu] = cpus();
-  return {
-    cpu: `${cpus().length} x ${cpu?.model.trim() ?? 'unknown'}`,
-    memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
-    kernel: release(),
-    node: process.version,
-    at: new Date().toISOString(),
-  };
-}
-
 function tableOf(figures: Figures[]): string {
-  const { cpu, memory, kernel, node, at } = machine();
   const lines = [
-    `${cpu}, ${memory}, Linux ${kernel}, Node ${node}, ${at.slice(0, 10)}; medians of ${turns} turn${turns === 1 ? '' : 's'}.`,
+    `${machineLine()}; medians of ${turns} turn${turns === 1 ? '' : 's'}.`,
     '',
     '| | sessions x size | messages/s | final dot to answer, p50 / p99 ms | CPU ms a message | by process | MB |',
     '|---|---|---|---|---|---|---|',

@@ -1,13 +1,14 @@
-/** `switchyard bench mail`: measure beside the peers; see bench/mail/run.ts. */
+/** `switchyard bench`: measure, beside the peers where there are any; see bench/<name>/run.ts. */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { runScript } from '../tool.ts';
 import { UsageError } from '../usage.ts';
 
-export const summary = 'Measure beside the peers: switchyard bench mail [--quick]';
+export const summary = 'Measure: switchyard bench mail | graph [--quick]';
 
 export async function run([name = '', ...args]: string[]): Promise<number> {
   const script = join(dirname(dirname(import.meta.dirname)), 'bench', name, 'run.ts');
-  if (!/^[a-z]+$/.test(name) || !existsSync(script)) throw new UsageError('There is one bench: switchyard bench mail');
+  if (!/^[a-z]+$/.test(name) || !existsSync(script))
+    throw new UsageError('There are two benches: switchyard bench mail, switchyard bench graph');
   return runScript(script, args);
 }

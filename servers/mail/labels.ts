@@ -1,5 +1,6 @@
-/** What a `routeMail` run shows of itself in lists: who and what in one line, and the attributes it is found by. */
+/** What a `routeMail` run shows of itself: who and what in one line, where it came from, and the attributes it is found by. */
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import { inline } from '../../protocols/markdown.ts';
 import type { RouteMailInput } from '../../workflows/mail/contract.ts';
 
 const sender = defineSearchAttributeKey('SwitchyardSender', SearchAttributeType.KEYWORD);
@@ -13,6 +14,7 @@ export function labelsOf(input: RouteMailInput) {
   const subject = input.subject ? `: ${input.subject}` : '';
   return {
     staticSummary: `${input.sender || '<>'} -> ${input.recipient}${subject}`.slice(0, SUMMARY_CHARACTERS),
+    staticDetails: `Received ${input.receivedAt} from ${inline(input.sourceAddress)} (${inline(input.helo)}), ${input.message.size} bytes.`,
     typedSearchAttributes: [
       { key: sender, value: input.sender || '<>' },
       { key: recipient, value: input.recipient },

@@ -374,6 +374,7 @@ describe('a person at the Temporal UI', () => {
     const [newest] = await house.records.activity.list({ recipient: at('alice'), outcome: 'delivered', limit: 1 });
     const run = await temporal.workflow.getHandle(newest?.workflowId ?? record.workflowId ?? '').describe();
     expect(await run.staticSummary()).toMatch(/^sender@plain\.test -> alice@forward\.test: Message/);
+    expect(await run.staticDetails()).toMatch(/^Received 20\S+ from 127\.\S+ \(\S+\), \d+ bytes\.$/);
     expect(run.searchAttributes).toMatchObject({
       SwitchyardSender: [sender],
       SwitchyardRecipient: [at('alice')],

@@ -216,7 +216,12 @@ describe('who starts a step durably', () => {
     expect(details).toContain(
       'from [A\\\\]\\\\(http://evil.test\\\\) \\\\*\\\\*b\\\\*\\\\*](http://127.0.0.1:5678/x%29y)',
     );
-    expect((await handle.describe()).memo).toEqual({ origin });
+    const described = await handle.describe();
+    expect(described.memo).toEqual({ origin });
+    // Neither the name nor the URL ends the link early.
+    expect(await described.staticDetails()).toMatch(
+      /Started from \[A\\\]\\\(http:\/\/evil\.test\\\) \\\*\\\*b\\\*\\\*\]\(http:\/\/127\.0\.0\.1:5678\/x%29y\)\.$/,
+    );
     expect(
       (await world.call('POST', '/v1/runs', { workflow: 'runStep', input, origin: { name: 'x', url: 'javascript:1' } }))
         .json,

@@ -1,6 +1,6 @@
 /** What the Temporal UI shows of a run: the verdict first, one sentence, a small table. */
 import type { RouteMailInput } from './contract.ts';
-import { inline, link } from '../markdown.ts';
+import { inline, link } from '../../protocols/markdown.ts';
 import { nameOf, replyLine, type Delivery } from './delivery.ts';
 
 /** Markdown for the current details; Temporal keeps 20,000 bytes, a person reads far fewer. */

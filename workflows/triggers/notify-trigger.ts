@@ -1,7 +1,7 @@
 /** `notifyTrigger`: tells an n8n workflow that a run ended, or an execution that it may go on; again and again until it is taken. */
 import { setCurrentDetails } from '@temporalio/workflow';
 import { notifications } from '../activities.ts';
-import { inline, link } from '../markdown.ts';
+import { inline, link } from '../../protocols/markdown.ts';
 import type { NotifyTriggerInput, NotifyTriggerResult } from './contract.ts';
 
 export async function notifyTrigger(input: NotifyTriggerInput): Promise<NotifyTriggerResult> {

@@ -12,6 +12,7 @@ import { demand } from '../authentication.ts';
 import type { HttpContext } from '../context.ts';
 import { giveMail, GivenMail } from '../given-mail.ts';
 import { RESULT_WAIT } from '../limits.ts';
+import { inline, link } from '../../../protocols/markdown.ts';
 import { labelsOf } from '../../mail/labels.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { askTemporal, failureOf, findRun, listRuns, noAnswer, WORKFLOWS } from '../runs.ts';
@@ -70,7 +71,8 @@ const start = defineRoute({
       body.workflow === RUN_STEP
         ? stepRun(context.steps, body.input, token)
         : await mailRun(body.input, token, context.dependencies);
-    const { input, ...labels } = prepared;
+    const { input, staticDetails = '', ...labels } = prepared;
+    const from = origin ? `Started from ${link(origin.name, origin.url)}.` : '';
     const id = prepared.id ?? body.id ?? `${body.workflow}/${randomUUID()}`;
     try {
       await askTemporal(context, () =>
@@ -81,6 +83,7 @@ const start = defineRoute({
           workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
           ...(origin ? { memo: { origin } } : {}),
           ...labels,
+          staticDetails: [staticDetails, from].filter(Boolean).join(' '),
           workflowId: id,
         }),
       );
@@ -97,6 +100,8 @@ interface Prepared {
   /** Where the input decides it. */
   id?: string;
   staticSummary?: string;
+  /** Markdown. */
+  staticDetails?: string;
   typedSearchAttributes?: SearchAttributePair[];
 }
 
@@ -133,6 +138,7 @@ function stepRun(steps: readonly Step[], input: unknown, token: TokenRecord): Pr
   return {
     input: { step: step.name, input: checked.data.input, takes: step.takes },
     staticSummary: step.name,
+    staticDetails: inline(step.summary),
     typedSearchAttributes: [{ key: stepAttribute, value: step.name }],
   };
 }
