@@ -2,11 +2,13 @@
  * Settles what nobody closed: records whose run was terminated get their bounce, records whose run is gone get a new
  * one, expired records and blobs that nobody owns go.
  */
+import { createHash } from 'node:crypto';
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { OpenDependencies } from '../../activities/open.ts';
 import { closeRecord } from '../../activities/mail/close-activity.ts';
 import { guardBlob } from '../../activities/mail/verify.ts';
+import type { BlobRef, BlobStore } from '../../stores/blobs/port.ts';
 import { LOCAL_SOURCE, type MailActivity } from '../../stores/records/port.ts';
 import { keepBlob, sweepBlobs } from '../../stores/sweep.ts';
 import { messageOf, SwitchyardError } from '../../protocols/errors.ts';
@@ -117,11 +119,20 @@ async function settleDirect(record: MailActivity, options: SweepOptions): Promis
   if (!record.deliveryKey || !record.action || !record.blob) return false;
   const given = await records.activity.giveTo(record.id, routeMailId(record.deliveryKey), record.action);
   if (!given) return false;
+  // It lay in the store without a promise: after a power cut the name may be there and not the bytes.
+  if (!(await isWhole(blobs, record.blob))) await blobs.remove(record.blob.key);
   // Where it is gone, the run cannot be: `settleByRun` closes the record.
   await keepBlob({ blobs, records }, record.blob, `activity:${record.id}`, keptUntil(configuration)).catch(
     () => undefined,
   );
   return settleByRun(given, 'GONE', options, 'alone');
+}
+
+async function isWhole(blobs: BlobStore, { key, sha256 }: BlobRef): Promise<boolean> {
+  if ((await blobs.size(key)) === undefined) return true;
+  const hash = createHash('sha256');
+  for await (const chunk of await blobs.read(key)) hash.update(chunk as Uint8Array);
+  return hash.digest('hex') === sha256;
 }
 
 /** The session ended before the workflow's verdict, as at a crash: its sender has no 250 and comes again. */

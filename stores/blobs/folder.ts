@@ -6,7 +6,7 @@
  *     <folder>/<prefix>/<aa>/<sha256>      there; `aa` is the hash's first byte, to keep folders small
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { link, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { guarded, ifPresent, removeAbandoned, writeAll } from './disk.ts';
 import { checkKey, checkPrefix, isKey, missing, tooLarge } from './names.ts';
@@ -94,11 +94,30 @@ async function receive(
   }
 }
 
-/** Without a promise that it lasts. The folder is there but for the first blobs. */
+/** Systems without hard links, such as some that containers mount. */
+const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+
+/**
+ * Without a promise that it lasts, and so never over a blob that may be promised to somebody. The folder is there but
+ * for the first blobs.
+ */
 async function move(temporary: string, path: string): Promise<void> {
-  if ((await ifPresent(rename(temporary, path).then(() => true))) === true) return;
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await rename(temporary, path);
+  for (let tries = 0; ; tries += 1) {
+    try {
+      await link(temporary, path);
+      return await rm(temporary);
+    } catch (thrown) {
+      const code = (thrown as NodeJS.ErrnoException).code ?? '';
+      if (code === 'EEXIST') {
+        const now = new Date();
+        await ifPresent(utimes(path, now, now));
+        return rm(temporary);
+      }
+      if (code === 'ENOENT' && tries === 0) await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      else if (NO_LINKS.has(code)) return place(dirname(dirname(path)), temporary, path);
+      else throw thrown;
+    }
+  }
 }
 
 async function place(folder: string, temporary: string, path: string): Promise<void> {

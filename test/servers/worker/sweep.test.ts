@@ -1,4 +1,6 @@
 /** What happens to a record whose run is no more. */
+import { truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { Client, Connection } from '@temporalio/client';
 import { pino } from 'pino';
@@ -6,6 +8,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openDependencies, type OpenDependencies } from '../../../activities/open.ts';
 import { FORWARD_DOMAIN, MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../../cli/demo/world.ts';
 import { settleOpen } from '../../../servers/worker/sweep.ts';
+import type { BlobRef } from '../../../stores/blobs/port.ts';
 import { uuidv7 } from '../../../stores/records/ids.ts';
 import { activity } from '../../stores/contract/activity.ts';
 import { eventually, openHouse, simpleMessage, type House } from '../../support/house.ts';
@@ -122,26 +125,29 @@ it('closes what an n8n workflow was asked about when the session died, so that t
   });
 });
 
-it('sends again, marked, what a session had at its final dot when it died; a refusal then needs no bounce', async () => {
-  const message = Buffer.from(simpleMessage(`grace@${FORWARD_DOMAIN}`));
+/** What a session of the direct lane leaves that dies at its final dot. */
+async function leaveAtFinalDot(localPart: string): Promise<BlobRef> {
+  const message = Buffer.from(simpleMessage(`${localPart}@${FORWARD_DOMAIN}`));
   const blob = await dependencies.blobs.write(Readable.from([message]), { prefix: 'mail', maxBytes: 10_000 });
-  const leave = (localPart: string) => {
-    const destination = `${localPart}@${MAILBOX_DOMAIN}`;
-    const record = activity({
-      workflowId: null,
-      blob,
-      attempts: 1,
-      sender: `sender@${PLAIN_DOMAIN}`,
-      recipient: `${localPart}@${FORWARD_DOMAIN}`,
-      deliveryKey: uuidv7().replaceAll('-', '').padEnd(64, '0'),
-      action: { type: 'forward', destinations: [destination] },
-      receivedAt: new Date().toISOString(),
-    });
-    return dependencies.records.inSession.open({ record, destination, state: 'committing', host: null, reply: null });
-  };
-  await leave('grace');
+  const destination = `${localPart}@${MAILBOX_DOMAIN}`;
+  const record = activity({
+    workflowId: null,
+    blob,
+    attempts: 1,
+    sender: `sender@${PLAIN_DOMAIN}`,
+    recipient: `${localPart}@${FORWARD_DOMAIN}`,
+    deliveryKey: uuidv7().replaceAll('-', '').padEnd(64, '0'),
+    action: { type: 'forward', destinations: [destination] },
+    receivedAt: new Date().toISOString(),
+  });
+  await dependencies.records.inSession.open({ record, destination, state: 'committing', host: null, reply: null });
+  return blob;
+}
+
+it('sends again, marked, what a session had at its final dot when it died; a refusal then needs no bounce', async () => {
+  await leaveAtFinalDot('grace');
   house.destination.behave(`heidi@${MAILBOX_DOMAIN}`, { does: 'refuse', reply: '550 5.1.1 Gone' });
-  await leave('heidi');
+  await leaveAtFinalDot('heidi');
   const bounces = house.destination.received.filter((one) => one.sender === '').length;
   expect(await sweep()).toBe(2);
   expect(await house.finalRecord(`grace@${FORWARD_DOMAIN}`)).toMatchObject({
@@ -153,4 +159,17 @@ it('sends again, marked, what a session had at its final dot when it died; a ref
   expect(await house.finalRecord(`heidi@${FORWARD_DOMAIN}`)).toMatchObject({ outcome: 'refused', resent: true });
   expect(house.destination.received.filter((one) => one.sender === '')).toHaveLength(bounces);
   expect(await sweep()).toBe(0);
+});
+
+it('sends nothing of a message whose bytes a power cut took', async () => {
+  const { key, sha256 } = await leaveAtFinalDot('ivan');
+  const file = join(house.installation.configuration.state, 'blobs', 'mail', sha256.slice(0, 2), sha256);
+  expect(key.endsWith(sha256)).toBe(true);
+  await truncate(file, 40);
+  expect(await sweep()).toBe(1);
+  expect(await house.finalRecord(`ivan@${FORWARD_DOMAIN}`)).toMatchObject({
+    outcome: 'failed',
+    errorCode: 'blob.missing',
+  });
+  expect(house.destination.received.some((one) => one.recipients.includes(`ivan@${MAILBOX_DOMAIN}`))).toBe(false);
 });

@@ -92,6 +92,20 @@ describe('blobs in a folder', () => {
     await blobs.check();
   });
 
+  it('never replaces a blob that is promised to last by one that is not', async () => {
+    const folder = emptyFolder();
+    const blobs = await openFolderBlobs(folder);
+    const bytes = Buffer.from('the same');
+    await blobs.write(chunks(bytes), options);
+    const [file = ''] = filesIn(folder);
+    utimesSync(file, new Date(0), new Date(0));
+    const { ino } = statSync(file);
+    await blobs.write(chunks(bytes), { ...options, durable: false });
+    expect(filesIn(folder)).toEqual([file]);
+    // The sweep goes by the time.
+    expect(statSync(file)).toMatchObject({ ino, mtimeMs: expect.closeTo(Date.now(), -5) });
+  });
+
   it('answers with blob.unavailable when a file stands in the place of the folder', async () => {
     const folder = join(emptyFolder(), 'blobs');
     writeFileSync(folder, '');
