@@ -18,6 +18,14 @@ export class Flood extends Error {
   }
 }
 
+/** A client that holds its place with a byte now and then. */
+export class Dripping extends Error {
+  readonly responseCode = 421;
+  constructor(bytesPerSecond: number) {
+    super(`4.4.2 Less than ${bytesPerSecond} bytes a second, closing the connection`);
+  }
+}
+
 /** RFC 5321, 4.5.3.1.5: 512 octets a line, with the code and CRLF. */
 const LINE_OCTETS = 500;
 

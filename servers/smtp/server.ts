@@ -5,6 +5,7 @@ import {
   type SMTPServerAddress,
   type SMTPServerDataStream,
   type SMTPServerError,
+  type SMTPServerOptions,
   type SMTPServerSession,
 } from 'smtp-server';
 import { openDependencies, type OpenDependencies } from '../../activities/open.ts';
@@ -16,7 +17,8 @@ import type { RunningServer, ServerOptions } from '../server.ts';
 import { lazyTemporal } from '../temporal.ts';
 import { newRecord, receive, type Reception, type Transaction } from './receive.ts';
 import { readDataOf } from './data-stream.ts';
-import { Flood, localTrouble, replyError, replyLines, replyOf } from './reply.ts';
+import { limitCommands, watchRate } from './patience.ts';
+import { Dripping, Flood, localTrouble, replyError, replyLines, replyOf } from './reply.ts';
 import { certificateFor } from './tls.ts';
 import { serveMetrics } from '../metrics.ts';
 import { answers, dataSeconds, refusedRecipients, sessions } from './metrics.ts';
@@ -49,7 +51,7 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
     return state;
   };
 
-  const server = new ReplyingServer({
+  const server = new ReplyingServer(limits.commands, {
     name: configuration.hostname,
     banner: 'Switchyard',
     ...(await certificateFor(configuration)),
@@ -152,11 +154,17 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
     state.transactions += 1;
     // `postmaster` and `postmaster@example.com` may be one recipient.
     const byAddress = new Map([...state.recipients.values()].map((one) => [one.address.toLowerCase(), one]));
-    return receive(stream, { ...connection(session, state), id, recipients: [...byAddress.values()] }, reception);
+    const pace = { bytesPerSecond: limits.dataRate, grace: limits.idle };
+    const endWatch = watchRate(stream, pace, () => shutOut(session, new Dripping(limits.dataRate)));
+    return receive(
+      stream,
+      { ...connection(session, state), id, recipients: [...byAddress.values()] },
+      reception,
+    ).finally(endWatch);
   }
 
   /** In the middle of a message there is no reply: what is said is the last word. */
-  function shutOut(session: SMTPServerSession, end: Flood): void {
+  function shutOut(session: SMTPServerSession, end: Flood | Dripping): void {
     for (const connection of server.connections) {
       if (connection.id !== session.id) continue;
       connection.send(end.responseCode, end.message);
@@ -232,6 +240,14 @@ const OWN_ENHANCED = /^[245]\.\d{1,3}\.\d{1,3} /;
  * the message is read our way.
  */
 class ReplyingServer extends SMTPServer {
+  readonly #commands: number;
+
+  /** @param commands that a session may send without a message */
+  constructor(commands: number, options: SMTPServerOptions) {
+    super(options);
+    this.#commands = commands;
+  }
+
   override connect(socket: Socket, options?: Parameters<SMTPServer['connect']>[1]): void {
     super.connect(socket, options);
     const connection = [...this.connections].at(-1);
@@ -242,6 +258,7 @@ class ReplyingServer extends SMTPServer {
       if (own === undefined || typeof text !== 'string') return send(code, text, context);
       send(code, replyLines(text, own), false);
     };
+    limitCommands(connection, this.#commands);
     readDataOf(connection, () => {
       // Whoever does not wait speaks to several servers at once, or in the name of another program.
       connection.send(503, '5.5.1 The message comes after the answer to DATA (RFC 2920, 3.1)');

@@ -46,6 +46,10 @@ const Limits = z.strictObject({
   errors: z.number().int().positive().default(10),
   /** RFC 5321, 4.5.3.2.7 says five minutes; a slow sender is given one between two reads. */
   idle: Duration.default(60_000),
+  /** Bytes a second of a message, on average after the first `idle`: a byte a minute would hold a session for good. */
+  dataRate: Size.default(500),
+  /** Commands without a message before the session is closed; recipients do not count. Senders that keep a connection open send one now and then. */
+  commands: z.number().int().positive().default(100),
   /** The whole header: mailauth takes seconds of CPU beyond this (measured). */
   headerBytes: Size.default(256 * 1_024),
   headerLines: z.number().int().positive().default(1_000),

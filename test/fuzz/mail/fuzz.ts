@@ -10,6 +10,9 @@ export interface Limit {
   until?: number;
 }
 
+/** Characters of an input that a terminal can take. */
+const SHOWN = 2_000;
+
 /** An input that broke something. */
 export class Finding extends Error {
   readonly target: string;
@@ -18,11 +21,13 @@ export class Finding extends Error {
 
   constructor(target: string, seed: number, input: string, cause: unknown) {
     const why = cause instanceof Error ? cause.message : String(cause);
+    const shown =
+      input.length > SHOWN
+        ? `The input has ${input.length} bytes; --seed ${seed} makes it again.`
+        : JSON.stringify(input);
     super(
-      `${target}, seed ${seed}: ${why}\nThe input, for ${target} in test/fuzz/mail/seeds.json:\n${JSON.stringify(input)}`,
-      {
-        cause,
-      },
+      `${target}, seed ${seed}: ${why.slice(0, SHOWN)}\nThe input, for ${target} in test/fuzz/mail/seeds.json:\n${shown}`,
+      { cause },
     );
     this.target = target;
     this.input = input;

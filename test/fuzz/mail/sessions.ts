@@ -122,7 +122,9 @@ export async function openSessionTargets(): Promise<SessionTargets> {
     seeds: seeds.smuggling,
     tokens: BODY,
     async attempt(input, random) {
-      const body = `${input}\r\n.\r\n`;
+      // A pause in the message shows nothing here but the patience of the server.
+      const message = input.replaceAll(TURN, 'x');
+      const body = `${message}\r\n.\r\n`;
       const before = ['EHLO a\r\n', 'MAIL FROM:<sender@plain.test>\r\n', 'RCPT TO:<a@own.test>\r\n', 'DATA\r\n'];
       const replies = await counted([...before, body, 'QUIT\r\n'].join(TURN), random, SESSION_MS);
       assert.match(replies[4] ?? '', /^354 /);
@@ -204,7 +206,8 @@ async function converse(
     new Promise<false>((resolve) => setTimeout(() => resolve(false), SESSION_MS).unref()),
   ]);
   clearTimeout(timer);
-  const lines = received.split('\r\n');
+  // What comes after the answer to STARTTLS is TLS, such as an alert.
+  const lines = (/^[^]*?\r\n220 2\.0\.0 Ready to start TLS\r\n/.exec(received)?.[0] ?? received).split('\r\n');
   assert.equal(lines.pop(), '', `whole lines: ${JSON.stringify(received.slice(-100))}`);
   for (const line of lines) {
     assert.match(line, /^[2-5]\d\d[ -][^\0-\x1f\x7f]*$/, 'a reply');
