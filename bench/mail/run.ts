@@ -4,6 +4,7 @@
  *
  *     npm run bench:mail                 all rows, several turns, medians
  *     npm run bench:mail -- --quick      20 sessions, one turn
+ *     npm run bench:mail -- --only machines    two machines on PostgreSQL, S3 and a full Temporal server
  *     npm run bench:mail -- --only direct --sessions 20 --messages 2000 --turns 3
  */
 import { execFile } from 'node:child_process';
@@ -15,6 +16,7 @@ import { machine, machineLine, median } from '../machine.ts';
 import type { Candidate, Running } from './candidate.ts';
 import { haraka } from './haraka.ts';
 import type { LoadOptions, LoadResult } from './load.ts';
+import { machines } from './machines.ts';
 import { postfix } from './postfix.ts';
 import { usageOf } from './processes.ts';
 import { switchyard } from './switchyard.ts';
@@ -48,6 +50,8 @@ const CANDIDATES: Candidate[] = [
   postfix,
   switchyard('run'),
 ];
+/** Measured when they are asked for: they have no peer, and their set-up takes long. */
+const APART: Candidate[] = [machines('direct'), machines('run')];
 const KB = 1_024;
 const ROWS: Row[] = [
   { sessions: 1, messages: 500, size: 4 * KB },
@@ -73,7 +77,9 @@ const turns = Number(values.turns ?? (values.quick ? 1 : 3));
 const rows = (values.quick ? [{ sessions: 20, messages: 1_000, size: 4 * KB }] : ROWS)
   .filter(({ sessions }) => values.sessions === undefined || sessions === Number(values.sessions))
   .map((row) => (values.messages ? { ...row, messages: Number(values.messages) } : row));
-const candidates = CANDIDATES.filter(({ name }) => values.only === undefined || name.endsWith(values.only));
+const { only } = values;
+const candidates =
+  only === undefined ? CANDIDATES : [...CANDIDATES, ...APART].filter(({ name }) => name.endsWith(only));
 
 async function measure(
   running: Running,

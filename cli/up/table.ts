@@ -27,7 +27,11 @@ export interface TableOptions {
 export function runningTable(installation: Installation, { tookMs, bold, isTerminal }: TableOptions): string {
   const { addresses, configuration, temporalVersion } = installation;
   const api = configuration.http.publicUrl ?? localUrl(addresses.http);
-  const token = relative(process.cwd(), join(configuration.state, TOKEN_FILE));
+  const tokenFile = join(configuration.state, TOKEN_FILE);
+  // Records that several machines share have their first token on one of them.
+  const token = existsSync(tokenFile)
+    ? `token in ${relative(process.cwd(), tokenFile)}`
+    : 'make a token: switchyard tokens create';
   const rows: [string, string, string][] = [
     ...editorRows(installation),
     [
@@ -39,7 +43,7 @@ export function runningTable(installation: Installation, { tookMs, bold, isTermi
     ...(addresses.inbox
       ? [['inbox', `${api}/inbox`, 'what the local inbox received'] as [string, string, string]]
       : []),
-    ['api', api, `docs at /docs, token in ${token}`],
+    ['api', api, `docs at /docs, ${token}`],
   ];
   const width = Math.max(...rows.map(([, address]) => address.length)) + 2;
   const title = 'Switchyard is running';

@@ -11,6 +11,11 @@ import { PASSWORD_VARIABLE, type PostgresSettings } from '../../stores/records/p
 export interface PostgresServer {
   host: string;
   port: number;
+  /** Of the owner of everything. */
+  user: string;
+  password: string;
+  /** The process above all others of the server. */
+  pid(): number;
   /** The configuration's `records` for a schema of its own; `name` tells them apart. */
   records(name?: string): { postgres: PostgresSettings };
   /** One query as the owner of everything, in the database of the records. */
@@ -118,6 +123,9 @@ export async function startPostgres(
   return {
     host: HOST,
     port,
+    user: USER,
+    password: PASSWORD,
+    pid: () => server?.pid ?? 0,
     records: (name = `s${++count}`) => ({
       postgres: { host: HOST, port, database: USER, user: USER, schema: name, connections: 10 },
     }),

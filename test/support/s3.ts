@@ -14,6 +14,7 @@ if (!hasS3) console.log('skipped: no S3 server in the cache; node test/support/s
 
 export interface S3Server {
   endpoint: string;
+  pid(): number;
   /** The configuration's `blobs`, for a new bucket. */
   blobs(): Promise<{ s3: S3Settings }>;
   /** Files of a bucket as the server keeps them, unfinished ones too. */
@@ -66,6 +67,7 @@ export async function startS3(tls?: { key: string; cert: string }): Promise<S3Se
   let count = 0;
   return {
     endpoint,
+    pid: () => server?.pid ?? 0,
     async blobs() {
       const bucket = `bucket-${++count}`;
       await signedRequest(endpoint, 'PUT', `/${bucket}`);

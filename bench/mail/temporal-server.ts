@@ -1,0 +1,154 @@
+/**
+ * The full Temporal server on PostgreSQL, as a cluster of one: what operators run where the development server that
+ * `up` starts is too small. Built with Go, once, into the cache (about six minutes).
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Connection } from '@temporalio/client';
+import { stringify } from 'yaml';
+import { findGo, goInstall } from '../../cli/go-install.ts';
+import { createProgress } from '../../cli/progress.mjs';
+import { cacheFolder } from '../../stores/configuration/cache.mjs';
+import type { PostgresServer } from '../../test/support/postgres.ts';
+import { end, freePort } from './world.ts';
+
+const VERSION = 'v1.32.1';
+const MODULE = 'go.temporal.io/server/cmd';
+/** Its four services and their gossip start within seconds; a busy machine takes longer. */
+const READY_WITHIN_MS = 120_000;
+const DAY_SECONDS = 86_400;
+
+export interface TemporalServer {
+  address: string;
+  pid: number;
+  close(): Promise<void>;
+}
+
+export async function startTemporalServer(folder: string, postgres: PostgresServer): Promise<TemporalServer> {
+  const [server, tool] = [await provide('server'), await provide('tools/sql')];
+  for (const [database, schema] of [
+    ['temporal', 'temporal'],
+    ['temporal_visibility', 'visibility'],
+  ] as const) {
+    await postgres.query(`create database ${database}`);
+    const sql = (...args: string[]) =>
+      execFileSync(
+        tool,
+        [
+          ...['--plugin', 'postgres12', '--endpoint', postgres.host, '--port', String(postgres.port)],
+          ...['--user', postgres.user, '--database', database, ...args],
+        ],
+        { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, SQL_PASSWORD: postgres.password } },
+      );
+    sql('setup-schema', '--version', '0.0');
+    sql('update-schema', '--schema-name', `postgresql/v12/${schema}`);
+  }
+  const ports = await Promise.all(Array.from({ length: 9 }, () => freePort()));
+  const frontend = ports[0] as number;
+  const configuration = join(folder, 'temporal');
+  await mkdir(configuration, { recursive: true });
+  await writeFile(join(configuration, 'dynamic.yaml'), stringify(DYNAMIC));
+  const file = join(configuration, 'server.yaml');
+  await writeFile(file, stringify(serverConfiguration(postgres, ports, join(configuration, 'dynamic.yaml'))), {
+    mode: 0o600,
+  });
+  const child = spawn(server, ['--config-file', file, '--allow-no-auth', 'start'], {
+    cwd: configuration,
+    stdio: ['ignore', process.env.DEBUG ? 'inherit' : 'ignore', process.env.DEBUG ? 'inherit' : 'ignore'],
+  });
+  const address = `127.0.0.1:${frontend}`;
+  await makeNamespace(address, () => child.exitCode !== null);
+  return { address, pid: child.pid ?? 0, close: () => end(child) };
+}
+
+/** Path of a program of the server's module, built when it is missing. */
+async function provide(name: 'server' | 'tools/sql'): Promise<string> {
+  const cache = join(cacheFolder(), `temporal-${name.replace('/', '-')}`);
+  const file = join(cache, VERSION, name.split('/').at(-1) ?? '');
+  if (existsSync(file)) return file;
+  const go = findGo(process.env);
+  if (!go) throw new Error('Go is not installed, and the full Temporal server is built with it');
+  mkdirSync(cache, { recursive: true });
+  const step = createProgress().step(`Building the Temporal ${name} with Go`);
+  const onLine = (line: string) => step.detail(line);
+  await goInstall({ go, module: `${MODULE}/${name}`, version: VERSION, cache, environment: process.env, onLine });
+  step.done();
+  return file;
+}
+
+/** As for the development server (cli/temporal/program.ts): one partition a queue, timers and transfers without a wait. */
+const DYNAMIC = Object.fromEntries(
+  Object.entries({
+    'matching.numTaskqueueReadPartitions': 1,
+    'matching.numTaskqueueWritePartitions': 1,
+    'history.transferProcessorMaxPollRPS': 1_000,
+    'history.timerProcessorMaxPollRPS': 1_000,
+    'history.visibilityProcessorMaxPollRPS': 1_000,
+    'system.enableActivityEagerExecution': true,
+  }).map(([key, value]) => [key, [{ value, constraints: {} }]]),
+);
+
+function serverConfiguration(postgres: PostgresServer, ports: number[], dynamic: string) {
+  const next = (() => {
+    const rest = [...ports];
+    return () => rest.shift() as number;
+  })();
+  const store = (databaseName: string, maxConns: number) => ({
+    sql: {
+      ...{ pluginName: 'postgres12', databaseName, connectProtocol: 'tcp' },
+      connectAddr: `${postgres.host}:${postgres.port}`,
+      ...{ user: postgres.user, password: postgres.password, maxConns, maxIdleConns: maxConns, maxConnLifetime: '1h' },
+    },
+  });
+  const rpc = () => ({ rpc: { grpcPort: next(), membershipPort: next(), bindOnLocalHost: true } });
+  const frontend = rpc();
+  return {
+    log: { stdout: true, level: 'warn' },
+    persistence: {
+      ...{ defaultStore: 'default', visibilityStore: 'visibility', numHistoryShards: 4 },
+      datastores: { default: store('temporal', 20), visibility: store('temporal_visibility', 5) },
+    },
+    global: { membership: { maxJoinDuration: '30s', broadcastAddress: '127.0.0.1' } },
+    services: { frontend, matching: rpc(), history: rpc(), worker: rpc() },
+    clusterMetadata: {
+      ...{ enableGlobalNamespace: false, failoverVersionIncrement: 10 },
+      ...{ masterClusterName: 'active', currentClusterName: 'active' },
+      clusterInformation: {
+        active: {
+          ...{ enabled: true, initialFailoverVersion: 1, rpcName: 'frontend' },
+          rpcAddress: `127.0.0.1:${frontend.rpc.grpcPort}`,
+        },
+      },
+    },
+    dcRedirectionPolicy: { policy: 'noop' },
+    publicClient: { hostPort: `127.0.0.1:${frontend.rpc.grpcPort}` },
+    dynamicConfigClient: { filepath: dynamic, pollInterval: '60s' },
+  };
+}
+
+async function makeNamespace(address: string, hasEnded: () => boolean): Promise<void> {
+  for (const until = Date.now() + READY_WITHIN_MS; ; await sleep(500)) {
+    let connection: Connection | undefined;
+    try {
+      connection = await Connection.connect({ address, connectTimeout: 1_000 });
+      const { workflowService } = connection;
+      const retention = { seconds: DAY_SECONDS } as never;
+      await workflowService
+        .registerNamespace({ namespace: 'default', workflowExecutionRetentionPeriod: retention })
+        .catch((thrown: Error) => {
+          if (!/already/i.test(thrown.message)) throw thrown;
+        });
+      // It is known to all services a moment later.
+      await workflowService.countWorkflowExecutions({ namespace: 'default' });
+      return;
+    } catch (thrown) {
+      if (hasEnded()) throw new Error('the Temporal server ended; DEBUG=1 shows why', { cause: thrown });
+      if (Date.now() > until) throw thrown;
+    } finally {
+      await connection?.close();
+    }
+  }
+}
