@@ -211,9 +211,10 @@ async function main(): Promise<void> {
   process.stdout.write(`\n${table}\n`);
   const results = join(import.meta.dirname, '..', 'results');
   await mkdir(results, { recursive: true });
-  await writeFile(join(results, 'mail.md'), table);
+  const name = only === 'machines' ? only : 'mail';
+  await writeFile(join(results, `${name}.md`), table);
   await writeFile(
-    join(results, 'mail.json'),
+    join(results, `${name}.json`),
     `${JSON.stringify({ machine: machine(), turns, figures: all }, null, 2)}\n`,
   );
 }

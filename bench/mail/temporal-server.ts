@@ -11,15 +11,17 @@ import { Connection } from '@temporalio/client';
 import { stringify } from 'yaml';
 import { findGo, goInstall } from '../../cli/go-install.ts';
 import { createProgress } from '../../cli/progress.mjs';
+import { freePort } from '../../cli/up/ports.ts';
 import { cacheFolder } from '../../stores/configuration/cache.mjs';
 import type { PostgresServer } from '../../test/support/postgres.ts';
-import { end, freePort } from './world.ts';
+import { end } from './world.ts';
 
 const VERSION = 'v1.32.1';
 const MODULE = 'go.temporal.io/server/cmd';
 /** Its four services and their gossip start within seconds; a busy machine takes longer. */
 const READY_WITHIN_MS = 120_000;
 const DAY_SECONDS = 86_400;
+const HOST = '127.0.0.1';
 
 export interface TemporalServer {
   address: string;
@@ -46,7 +48,8 @@ export async function startTemporalServer(folder: string, postgres: PostgresServ
     sql('setup-schema', '--version', '0.0');
     sql('update-schema', '--schema-name', `postgresql/v12/${schema}`);
   }
-  const ports = await Promise.all(Array.from({ length: 9 }, () => freePort()));
+  // Its membership table keeps them in 16 bits with a sign: those of the ephemeral range do not fit.
+  const ports = await Promise.all(Array.from({ length: 8 }, () => freePort(HOST)));
   const frontend = ports[0] as number;
   const configuration = join(folder, 'temporal');
   await mkdir(configuration, { recursive: true });
@@ -59,7 +62,7 @@ export async function startTemporalServer(folder: string, postgres: PostgresServ
     cwd: configuration,
     stdio: ['ignore', process.env.DEBUG ? 'inherit' : 'ignore', process.env.DEBUG ? 'inherit' : 'ignore'],
   });
-  const address = `127.0.0.1:${frontend}`;
+  const address = `${HOST}:${frontend}`;
   await makeNamespace(address, () => child.exitCode !== null);
   return { address, pid: child.pid ?? 0, close: () => end(child) };
 }
@@ -111,7 +114,7 @@ function serverConfiguration(postgres: PostgresServer, ports: number[], dynamic:
       ...{ defaultStore: 'default', visibilityStore: 'visibility', numHistoryShards: 4 },
       datastores: { default: store('temporal', 20), visibility: store('temporal_visibility', 5) },
     },
-    global: { membership: { maxJoinDuration: '30s', broadcastAddress: '127.0.0.1' } },
+    global: { membership: { maxJoinDuration: '30s', broadcastAddress: HOST } },
     services: { frontend, matching: rpc(), history: rpc(), worker: rpc() },
     clusterMetadata: {
       ...{ enableGlobalNamespace: false, failoverVersionIncrement: 10 },
@@ -119,12 +122,12 @@ function serverConfiguration(postgres: PostgresServer, ports: number[], dynamic:
       clusterInformation: {
         active: {
           ...{ enabled: true, initialFailoverVersion: 1, rpcName: 'frontend' },
-          rpcAddress: `127.0.0.1:${frontend.rpc.grpcPort}`,
+          rpcAddress: `${HOST}:${frontend.rpc.grpcPort}`,
         },
       },
     },
     dcRedirectionPolicy: { policy: 'noop' },
-    publicClient: { hostPort: `127.0.0.1:${frontend.rpc.grpcPort}` },
+    publicClient: { hostPort: `${HOST}:${frontend.rpc.grpcPort}` },
     dynamicConfigClient: { filepath: dynamic, pollInterval: '60s' },
   };
 }

@@ -31,7 +31,7 @@ export function runningTable(installation: Installation, { tookMs, bold, isTermi
   // Records that several machines share have their first token on one of them.
   const token = existsSync(tokenFile)
     ? `token in ${relative(process.cwd(), tokenFile)}`
-    : 'make a token: switchyard tokens create';
+    : 'token: switchyard tokens add';
   const rows: [string, string, string][] = [
     ...editorRows(installation),
     [
