@@ -24,7 +24,7 @@ export function createResolver(dns: Omit<Configuration['dns'], 'keep'> & { keep?
   const zones = createLocalZones(dns.zones);
   const network = new DnsResolver({ timeout: dns.timeout, tries: TRIES });
   if (dns.servers.length > 0) setServers(network, dns.servers);
-  const answers = createAnswers<Answer[number]>(dns.keep ?? 0);
+  const answers = createAnswers<Kept>(dns.keep ?? 0);
   const lookUp = (name: string, type: RecordType) =>
     query(name, type, { zones, network, answers, internet: dns.servers.length === 0 });
 
@@ -64,6 +64,8 @@ export function reverseName(address: string): string {
 }
 
 type Answer = string[] | string[][] | MxRecord[];
+/** That nothing is there is an answer too. */
+type Kept = Answer[number] | { nothing: string };
 type LookUp = (name: string, type: RecordType) => Promise<Answer>;
 
 /** Nothing there is an empty list; not knowing is an error that says so. */
@@ -86,7 +88,7 @@ async function typed(lookUp: LookUp, name: string, type: RecordType): Promise<An
 interface Sources {
   zones: LocalZones;
   network: DnsResolver;
-  answers: ReturnType<typeof createAnswers<Answer[number]>>;
+  answers: ReturnType<typeof createAnswers<Kept>>;
   /** The system's servers are asked, which know only the public tree. */
   internet: boolean;
 }
@@ -112,8 +114,18 @@ async function query(asked: string, type: RecordType, sources: Sources): Promise
 async function askNetwork(name: string, type: RecordType, { network, answers, internet }: Sources): Promise<Answer> {
   if (internet && RESERVED.includes(name.slice(name.lastIndexOf('.') + 1))) throw dnsError('ENOTFOUND', type, name);
   try {
-    const ask = async () => (await network.resolve(name, type)) as Answer;
-    return (await answers(`${type} ${name}`, ask)) as Answer;
+    const found = await answers(`${type} ${name}`, async () => {
+      try {
+        return (await network.resolve(name, type)) as Answer;
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code !== undefined && NOTHING_THERE.has(code)) return [{ nothing: code }];
+        throw error;
+      }
+    });
+    const [first] = found;
+    if (typeof first === 'object' && 'nothing' in first) throw dnsError(first.nothing, type, name);
+    return found as Answer;
   } catch (error) {
     // Characters that c-ares does not take; to it the name is wrong for good, not for now.
     if ((error as NodeJS.ErrnoException).code === 'EBADNAME') throw dnsError('ENOTFOUND', type, name);

@@ -65,5 +65,5 @@ export async function ifPresent<T>(operation: Promise<T>): Promise<T | undefined
   }
 }
 
-const systemCode = (thrown: unknown): string | undefined =>
+export const systemCode = (thrown: unknown): string | undefined =>
   thrown instanceof Error && 'code' in thrown ? String(thrown.code) : undefined;

@@ -6,11 +6,12 @@
  *     <folder>/<prefix>/<aa>/<sha256>      there; `aa` is the hash's first byte, to keep folders small
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { linkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
-import { guarded, ifPresent, removeAbandoned, writeAll } from './disk.ts';
+import { guarded, ifPresent, removeAbandoned, systemCode, writeAll } from './disk.ts';
 import { checkKey, checkPrefix, isKey, missing, tooLarge } from './names.ts';
-import type { BlobRef, BlobStore } from './port.ts';
+import { blobRefOf, type BlobRef, type BlobStore } from './port.ts';
 
 const INCOMING = '.incoming';
 
@@ -29,11 +30,11 @@ export async function openFolderBlobs(folder: string): Promise<BlobStore> {
       checkPrefix(prefix);
       const temporary = join(incoming, randomUUID());
       try {
-        const { sha256, size } = await receive(folder, temporary, source, { maxBytes, durable });
+        if (!durable) return await writeInMemory(folder, temporary, source, { prefix, maxBytes });
+        const { sha256, size } = await receive(folder, temporary, source, maxBytes);
         const ref: BlobRef = { key: `${prefix}/${sha256}`, sha256, size };
-        const path = pathOf(folder, ref.key);
         // Over an equal blob too: its new time keeps the sweep away from it.
-        await guarded(folder, () => (durable ? place(folder, temporary, path) : move(temporary, path)));
+        await guarded(folder, () => place(folder, temporary, pathOf(folder, ref.key)));
         return ref;
       } catch (thrown) {
         await rm(temporary, { force: true }).catch(() => undefined);
@@ -70,12 +71,12 @@ export async function openFolderBlobs(folder: string): Promise<BlobStore> {
   };
 }
 
-/** Writes the source into a new file, synced where it must last, while hashing and counting. */
+/** Writes the source into a new file, synced, while hashing and counting. */
 async function receive(
   folder: string,
   path: string,
   source: AsyncIterable<Uint8Array>,
-  { maxBytes, durable }: { maxBytes: number; durable: boolean },
+  maxBytes: number,
 ): Promise<{ sha256: string; size: number }> {
   const handle = await guarded(folder, () => open(path, 'wx', 0o600));
   try {
@@ -87,7 +88,7 @@ async function receive(
       hash.update(chunk);
       await guarded(folder, () => writeAll(handle, chunk));
     }
-    if (durable) await guarded(folder, () => handle.sync());
+    await guarded(folder, () => handle.sync());
     return { sha256: hash.digest('hex'), size };
   } finally {
     await handle.close();
@@ -98,20 +99,43 @@ async function receive(
 const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
 /**
- * Without a promise that it lasts, and so never over a blob that may be promised to somebody. The folder is there but
- * for the first blobs.
+ * Writes what fits into memory without a promise that it lasts: it goes to the page cache and no further. On this
+ * thread, since a way to the thread pool for each call costs several times what the call does.
  */
-async function move(temporary: string, path: string): Promise<void> {
+async function writeInMemory(
+  folder: string,
+  temporary: string,
+  source: AsyncIterable<Uint8Array>,
+  { prefix, maxBytes }: { prefix: string; maxBytes: number },
+): Promise<BlobRef> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of source) {
+    size += chunk.byteLength;
+    if (size > maxBytes) throw tooLarge(maxBytes);
+    chunks.push(chunk);
+  }
+  const bytes = Buffer.concat(chunks);
+  const ref = blobRefOf(bytes, prefix);
+  await guarded(folder, async () => {
+    writeFileSync(temporary, bytes, { flag: 'wx', mode: 0o600 });
+    await moveUnsynced(temporary, pathOf(folder, ref.key));
+  });
+  return ref;
+}
+
+/** Never over a blob that is there: it may be promised to somebody. The folder is there but for the first blobs. */
+async function moveUnsynced(temporary: string, path: string): Promise<void> {
   for (let tries = 0; ; tries += 1) {
     try {
-      await link(temporary, path);
-      return await rm(temporary);
+      linkSync(temporary, path);
+      return unlinkSync(temporary);
     } catch (thrown) {
-      const code = (thrown as NodeJS.ErrnoException).code ?? '';
+      const code = systemCode(thrown) ?? '';
       if (code === 'EEXIST') {
         const now = new Date();
         await ifPresent(utimes(path, now, now));
-        return rm(temporary);
+        return unlinkSync(temporary);
       }
       if (code === 'ENOENT' && tries === 0) await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       else if (NO_LINKS.has(code)) return place(dirname(dirname(path)), temporary, path);
