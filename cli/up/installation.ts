@@ -60,6 +60,7 @@ export class Installation extends EventEmitter<{ restart: [Restart] }> {
   readonly #beside: Promise<unknown>[] = [];
   readonly #lock: Lock;
   #stopped: Promise<void> | undefined;
+  #writeAgain: NodeJS.Timeout | undefined;
 
   constructor(configuration: Configuration, chosen: ChosenPorts, temporalVersion: string | null, lock: Lock) {
     super();
@@ -178,11 +179,24 @@ export class Installation extends EventEmitter<{ restart: [Restart] }> {
         return identity ? [[name, identity]] : [];
       }),
     );
-    writeRunFile(this.configuration.state, this.run);
+    this.#writeRun();
+  }
+
+  /** On a full disk it is written later: without it processes end by themselves when this one is killed. */
+  #writeRun(): void {
+    clearTimeout(this.#writeAgain);
+    if (this.isEnding) return;
+    try {
+      writeRunFile(this.configuration.state, this.run);
+    } catch {
+      this.#writeAgain = setTimeout(() => this.#writeRun(), WRITE_AGAIN_MS).unref();
+    }
   }
 }
 
 const TEMPORAL = 'temporal';
+/** ms until the next try to write down what runs. */
+const WRITE_AGAIN_MS = 5_000;
 const extension = extname(import.meta.filename);
 const mainFile = join(import.meta.dirname, '..', `main${extension}`);
 const guardFile = join(import.meta.dirname, `guard${extension}`);

@@ -1,11 +1,13 @@
 /** What the sender sees while a part of ours is down, and that nothing is lost or stuck once it is back. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, expect, it } from 'vitest';
 import { FORWARD_DOMAIN, MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../cli/demo/world.ts';
+import type { RunFile } from '../../cli/up/run-file.ts';
 import { eventually, openHouse, simpleMessage, type House } from '../support/house.ts';
+import { openDisk, type Disk } from '../support/small-disk.ts';
 
 let house: House | undefined;
 const undo: (() => void)[] = [];
@@ -77,24 +79,25 @@ it('records locked: 451 in the session, and all is well after', async () => {
   expect(arrived('While the records were locked')).toBe(1);
 });
 
-/** Mounts a small tmpfs at the blob folder of a state that does not exist yet; needs root. */
-function smallBlobFolder(folder: string): boolean {
-  const blobs = join(folder, '.switchyard', 'blobs');
-  mkdirSync(blobs, { recursive: true });
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', blobs], { stdio: 'ignore' });
-  } catch {
-    return false;
-  }
-  undo.push(() => execFileSync('umount', ['-l', blobs]));
-  return true;
+const NO_MOUNT = 'skipped: a full disk is shown with a tmpfs, which only root can mount';
+
+/** A small tmpfs at a folder of a state that does not exist yet. */
+function smallDisk(...path: string[]): { disk: () => Disk | undefined; prepare(folder: string): void } {
+  let disk: Disk | undefined;
+  return {
+    disk: () => (disk?.isMounted ? disk : undefined),
+    prepare(folder) {
+      disk = openDisk(join(folder, '.switchyard', ...path), path.length > 0 ? 2 : 64);
+      undo.push(() => disk?.remove());
+    },
+  };
 }
 
 it('blob store full, then read-only: 452, and the next message that fits is taken', async (context) => {
-  let mounted = false;
-  house = await openHouse({ prepare: (folder) => void (mounted = smallBlobFolder(folder)) });
-  if (!mounted) {
-    console.log('skipped: a full disk is shown with a tmpfs, which only root can mount');
+  const { disk, prepare } = smallDisk('blobs');
+  house = await openHouse({ prepare });
+  if (!disk()) {
+    console.log(NO_MOUNT);
     return context.skip();
   }
   const large = `${simpleMessage(to, 'Too large for the disk')}${`${'x'.repeat(998)}\r\n`.repeat(3_000)}`;
@@ -108,6 +111,35 @@ it('blob store full, then read-only: 452, and the next message that fits is take
   execFileSync('mount', ['-o', 'remount,rw', blobs]);
   expect((await house.send({ to: [to], message })).data).toMatch(/^250 /);
   expect([arrived('Fits'), arrived('While the disk was read-only')]).toEqual([1, 1]);
+});
+
+it('state folder full while a process dies: it is started again, and mail is taken once there is room', async (context) => {
+  const { disk, prepare } = smallDisk();
+  house = await openHouse({ prepare });
+  if (!disk()) {
+    console.log(NO_MOUNT);
+    return context.skip();
+  }
+  const killed = pidOf('smtp');
+  disk()?.fill({});
+  process.kill(killed, 'SIGKILL');
+  const again = await eventually(
+    () => house?.installation.processes.find(({ name, pid }) => name === 'smtp' && pid !== killed)?.pid,
+    'another smtp',
+  );
+  const message = simpleMessage(to, 'While the state folder was full');
+  const { data } = (await house.send({ to: [to], message }).catch(() => undefined)) ?? {};
+  expect(data ?? '451').toMatch(/^45/);
+  disk()?.free({});
+  await sendUntilTaken(message);
+  expect((await house.finalRecord(to)).outcome).toBe('delivered');
+  expect(arrived('While the state folder was full')).toBe(1);
+  // The next start must find what runs.
+  const runFile = join(house.installation.configuration.state, 'run.json');
+  await eventually(
+    () => (JSON.parse(readFileSync(runFile, 'utf8')) as RunFile).pids.smtp?.pid === again,
+    'the new process is written down',
+  );
 });
 
 it('destination hanging: the session has its 250 in time, and other destinations are not delayed', async () => {
