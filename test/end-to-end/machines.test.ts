@@ -3,14 +3,16 @@
  * them but those. The work is shared, nothing is done twice, and one of them may die, as may the stores.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse, stringify } from 'yaml';
 import { FORWARD_DOMAIN, MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../cli/demo/world.ts';
 import { startInstallation, type Installation } from '../../cli/up/installation.ts';
+import type { ConfigurationInput } from '../../stores/configuration/schema.ts';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { sharedTemporal } from '../setup/temporal.ts';
 import { eventually, LOCAL_PARTS, openHouse, simpleMessage, type House } from '../support/house.ts';
@@ -139,6 +141,21 @@ describe.skipIf(!hasPostgres || !hasS3)('two machines on one database and one bu
     const workers = [...(await workersOf(records))];
     expect(workers.length).toBe(2);
     expect(new Set(workers.map((identity) => identity.split(':')[1])).size).toBe(1);
+  });
+
+  it('refuse a machine whose mail would lie in its own folder', { timeout: 120_000 }, async () => {
+    const own = mkdtempSync(join(tmpdir(), 'switchyard-foreign-'));
+    const {
+      records: _records,
+      blobs: _blobs,
+      ...rest
+    } = parse(readFileSync(join(house.folder, 'switchyard.yaml'), 'utf8')) as ConfigurationInput;
+    writeFileSync(join(own, 'switchyard.yaml'), stringify(rest));
+    await expect(startInstallation({ folder: own, anyPort: true, quiet: true })).rejects.toMatchObject({
+      code: 'worker.foreign_store',
+      fix: expect.stringContaining('records.postgres and blobs.s3'),
+    });
+    rmSync(own, { recursive: true });
   });
 
   it.each([
