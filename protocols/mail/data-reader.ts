@@ -15,7 +15,7 @@ export interface DataReader {
 const CR = 0x0d,
   LF = 0x0a,
   DOT = 0x2e;
-const LINE_WITH_DOT = Buffer.from('\r\n.');
+/** A message of nothing but short lines has millions of them: a call into the runtime costs more than a few bytes. */
 const FEW = 16;
 
 /** Where the next byte stands: right after CR, at the start of a line, right after its dot, or after that and CR. */
@@ -30,52 +30,37 @@ export function createDataReader(): DataReader {
       // Room for a CR that was held back.
       const data = Buffer.allocUnsafe(chunk.length + 1);
       let length = 0;
-      let i = 0;
+      /** Where the bytes begin that are text and not taken yet. */
+      let from = 0;
       const take = (end: number): void => {
-        // A message of nothing but short lines has millions of them: a call into the runtime costs more than ten bytes.
-        if (end - i > FEW) {
-          length += chunk.copy(data, length, i, end);
-          i = end;
-        } else while (i < end) data[length++] = chunk[i++]!;
+        if (end - from > FEW) length += chunk.copy(data, length, from, end);
+        else while (from < end) data[length++] = chunk[from++]!;
       };
-      while (i < chunk.length) {
+      for (let i = 0; i < chunk.length; i++) {
         if (state === 'text') {
-          // Nearly all of a message is this: one search by the runtime instead of a look at each byte.
-          const found = chunk.indexOf(LINE_WITH_DOT, i);
-          if (found >= 0) {
-            take(found + 2);
-            state = 'start';
-            continue;
-          }
-          take(chunk.length);
-          if (chunk[i - 1] === CR) state = 'cr';
-          else if (chunk[i - 1] === LF && i > 1 && chunk[i - 2] === CR) state = 'start';
-          break;
+          // Nearly all of a message is this.
+          while (i < chunk.length && chunk[i] !== CR) i++;
+          if (i < chunk.length) state = 'cr';
+          continue;
         }
         const byte = chunk[i]!;
         if (state === 'start' && byte === DOT) {
+          take(i);
           state = 'dot';
-          i++;
+          from = i + 1;
         } else if (state === 'dot' && byte === CR) {
           state = 'dot-cr';
-          i++;
-        } else if (state === 'dot-cr') {
-          if (byte === LF) return { data: data.subarray(0, length), rest: chunk.subarray(i + 1) };
-          // The dot was one too many after all, and its CR was text.
-          data[length++] = CR;
-          state = 'cr';
-        } else if (state === 'cr' && byte === LF) {
-          take(i + 1);
-          state = 'start';
-        } else if (byte === CR) {
-          take(i + 1);
-          state = 'cr';
+          from = i + 1;
+        } else if (state === 'dot-cr' && byte === LF) {
+          return { data: data.subarray(0, length), rest: chunk.subarray(i + 1) };
         } else {
-          // The byte after a doubled dot, too: it is text whatever it is.
-          take(i + 1);
-          state = 'text';
+          // The dot was one too many after all, and its CR was text.
+          if (state === 'dot-cr') data[length++] = CR;
+          if (byte === CR) state = 'cr';
+          else state = byte === LF && state !== 'start' && state !== 'dot' ? 'start' : 'text';
         }
       }
+      take(chunk.length);
       return { data: data.subarray(0, length), rest: null };
     },
   };

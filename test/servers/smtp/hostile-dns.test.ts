@@ -139,7 +139,7 @@ describe('a name server', () => {
     );
     for (const { data } of result) expect(data).toMatch(/^451 4\.[47]\./);
     expect(performance.now() - began).toBeLessThan(CEILING_MS);
-    expect(bystander.replies.length).toBeGreaterThan(4);
+    expect(bystander.replies.length).toBeGreaterThan(2);
     expect(bystander.replies.every((one) => one.startsWith('250 '))).toBe(true);
   });
 });
