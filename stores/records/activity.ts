@@ -13,11 +13,15 @@ const OUTCOMES: Outcome[] = ['accepted', 'delivered', 'dropped', 'rejected', 're
 
 export function activityRecords(database: Database): ActivityRecords {
   return {
-    open: (rows) =>
-      database.transaction().execute(async (transaction) => {
+    async open(rows) {
+      const [row] = rows;
+      // Nearly always there is one recipient and nothing in its way: one statement.
+      if (row && rows.length === 1 && (await insert(database, row))) return;
+      await database.transaction().execute(async (transaction) => {
         // In one order everywhere: two sessions with the same message to the same people never wait for each other.
-        for (const row of rows.toSorted(byDeliveryKey)) await openOne(transaction, row);
-      }),
+        for (const one of rows.toSorted(byDeliveryKey)) await openOne(transaction, one);
+      });
+    },
     async byDeliveryKey(deliveryKey) {
       const row = await database
         .selectFrom('activity')
@@ -27,46 +31,43 @@ export function activityRecords(database: Database): ActivityRecords {
       return row && toActivity(row);
     },
     async get(id) {
-      const row = await database.selectFrom('activity').selectAll().where('id', '=', id).executeTakeFirst();
+      const row = await find(database, id);
       return row && toActivity(row);
     },
-    close: (id, end, workflowId) =>
-      database.transaction().execute(async (transaction) => {
-        let update = transaction
-          .updateTable('activity')
-          .set({
-            outcome: end.outcome,
-            error_code: end.errorCode,
-            error_text: end.errorText,
-            reply: toJson(end.reply),
-            closed_at: timeNow(),
-          })
-          .where('id', '=', id)
-          .where('outcome', '=', 'accepted');
-        if (workflowId === null) update = update.where('workflow_id', 'is', null);
-        else if (workflowId !== undefined) update = update.where('workflow_id', '=', workflowId);
-        await update.execute();
-        const row = await transaction.selectFrom('activity').selectAll().where('id', '=', id).executeTakeFirst();
-        return row && toActivity(row);
-      }),
-    giveTo: (id, workflowId, action) =>
-      database.transaction().execute(async (transaction) => {
-        await transaction
-          .updateTable('activity')
-          .set({
-            workflow_id: workflowId,
-            action: toJson(action),
-            outcome: 'accepted',
-            error_code: null,
-            error_text: null,
-            reply: null,
-            closed_at: null,
-          })
-          .where('id', '=', id)
-          .execute();
-        const row = await transaction.selectFrom('activity').selectAll().where('id', '=', id).executeTakeFirst();
-        return row && toActivity(row);
-      }),
+    async close(id, end, workflowId) {
+      let update = database
+        .updateTable('activity')
+        .set({
+          outcome: end.outcome,
+          error_code: end.errorCode,
+          error_text: end.errorText,
+          reply: toJson(end.reply),
+          closed_at: timeNow(),
+        })
+        .where('id', '=', id)
+        .where('outcome', '=', 'accepted');
+      if (workflowId === null) update = update.where('workflow_id', 'is', null);
+      else if (workflowId !== undefined) update = update.where('workflow_id', '=', workflowId);
+      const row = (await update.returningAll().executeTakeFirst()) ?? (await find(database, id));
+      return row && toActivity(row);
+    },
+    async giveTo(id, workflowId, action) {
+      const row = await database
+        .updateTable('activity')
+        .set({
+          workflow_id: workflowId,
+          action: toJson(action),
+          outcome: 'accepted',
+          error_code: null,
+          error_text: null,
+          reply: null,
+          closed_at: null,
+        })
+        .where('id', '=', id)
+        .returningAll()
+        .executeTakeFirst();
+      return row && toActivity(row);
+    },
     async list(filter) {
       let query = database.selectFrom('activity').selectAll().orderBy('id', 'desc').limit(pageSize(filter.limit));
       if (filter.sender !== undefined) query = query.where('sender', '=', filter.sender);
@@ -132,18 +133,23 @@ export function activityRecords(database: Database): ActivityRecords {
 const byDeliveryKey = (one: MailActivity, other: MailActivity): number =>
   (one.deliveryKey ?? '') < (other.deliveryKey ?? '') ? -1 : 1;
 
+const find = (database: Database, id: string) =>
+  database.selectFrom('activity').selectAll().where('id', '=', id).executeTakeFirst();
+
 /** Inserts a record, over an older one of the same message where that had an end that may be repeated. */
 export async function openOne(transaction: Database, row: MailActivity): Promise<void> {
   // Another process may open one with the same delivery key between our look and our insert: then we look again.
-  for (;;) {
-    await makeWay(transaction, row);
-    const inserted = await transaction
-      .insertInto('activity')
-      .values(fromActivity(row))
-      .onConflict((conflict) => conflict.doNothing())
-      .executeTakeFirst();
-    if (inserted.numInsertedOrUpdatedRows === 1n) return;
-  }
+  while (!(await insert(transaction, row))) await makeWay(transaction, row);
+}
+
+/** False where there is one with its id or delivery key. */
+async function insert(database: Database, row: MailActivity): Promise<boolean> {
+  const { numInsertedOrUpdatedRows } = await database
+    .insertInto('activity')
+    .values(fromActivity(row))
+    .onConflict((conflict) => conflict.doNothing())
+    .executeTakeFirst();
+  return numInsertedOrUpdatedRows === 1n;
 }
 
 /** Removes what may be replaced. @throws PermanentError `activity.exists` for what may not */
