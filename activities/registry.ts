@@ -1,5 +1,6 @@
 /** Every step of the house, by name. Adding a step is: one file, one line here. */
 import type { Step } from './step.ts';
+import { parseReport } from './dmarc/parse-report.ts';
 import { bounce } from './mail/bounce.ts';
 import { closeActivity } from './mail/close-activity.ts';
 import { composeMessageStep } from './mail/compose-message.ts';
@@ -29,6 +30,7 @@ export const steps: readonly Step[] = [
   bounce,
   relay,
   closeActivity,
+  parseReport,
   notify,
 ];
 

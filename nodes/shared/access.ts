@@ -9,6 +9,7 @@ export const PACK_VERSION = '0.1.0';
 export const SCOPES = [
   'mail:read',
   'mail:write',
+  'dmarc:read',
   'runs:read',
   'runs:write',
   'blobs:read',

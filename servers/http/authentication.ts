@@ -9,6 +9,7 @@ import type { HttpContext, HttpEnv } from './context.ts';
 export const SCOPES = [
   'mail:read',
   'mail:write',
+  'dmarc:read',
   'runs:read',
   'runs:write',
   'blobs:read',

@@ -47,6 +47,7 @@ const INPUTS: Record<string, IDataObject> = {
     reportedAt: '2026-11-24T11:00:00Z',
     failures: [{ destination: 'bob@b.test', host: null, reply: null, text: 'no answer' }],
   },
+  'dmarc.parseReport': { report: BLOB },
 };
 
 let service: Service;

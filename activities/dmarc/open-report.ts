@@ -1,0 +1,225 @@
+/**
+ * The files inside what a reporter sent: plain, gzip, or one level of zip, told apart by the bytes. Everything streams
+ * and is counted while it is unpacked, so that a bomb ends at the limit and not in memory.
+ */
+import { pipeline } from 'node:stream';
+import { createGunzip, crc32, constants } from 'node:zlib';
+import yauzl, { type Entry, type ZipFile } from 'yauzl';
+import { detectFormat, DETECT_BYTES, type Format } from '../../protocols/dmarc/detect.ts';
+import { dmarcError } from '../../protocols/dmarc/errors.ts';
+import { REPORT_LIMITS, type ReportLimits } from '../../protocols/dmarc/limits.ts';
+import { Warnings } from '../../protocols/dmarc/warnings.ts';
+import { messageOf, SwitchyardError } from '../../protocols/errors.ts';
+
+export interface ReportFile {
+  container: 'zip' | 'gzip' | 'none';
+  /** Name inside a zip; none otherwise. Untrusted text. */
+  name: string | null;
+  /** What its bytes are; never a container. */
+  format: Exclude<Format, 'zip' | 'gzip'>;
+  /** To be read once, before the next file is asked for. Reading throws the errors of unpacking. */
+  bytes: AsyncIterable<Uint8Array>;
+  /** What was odd about the packing of it. */
+  warnings: Warnings;
+}
+
+type Bytes = AsyncIterable<Uint8Array>;
+
+/**
+ * @throws PermanentError `dmarc.too_large`, `dmarc.truncated`, `dmarc.broken_archive`, `dmarc.nested_archive`,
+ * `dmarc.too_many_members`; errors of `source` pass through
+ */
+export async function* openReport(source: Bytes, limits: ReportLimits = REPORT_LIMITS): AsyncGenerator<ReportFile> {
+  const budget = { left: limits.bytes };
+  const opened: Peeked[] = [];
+  const look = async (bytes: Bytes): Promise<Peeked> => {
+    const peeked = await peek(bytes);
+    opened.push(peeked);
+    return peeked;
+  };
+  const fileOf = async (
+    container: ReportFile['container'],
+    name: string | null,
+    bytes: Bytes,
+    warnings: Warnings,
+  ): Promise<ReportFile> => {
+    const { head, all } = await look(counted(bytes, budget, limits));
+    const format = detectFormat(head);
+    if (format === 'zip' || format === 'gzip')
+      throw dmarcError('dmarc.nested_archive', `Inside the ${container} is another archive, a ${format}.`, { name });
+    return { container, name, format, bytes: all, warnings };
+  };
+  try {
+    const { head, all } = await look(source);
+    const format = detectFormat(head);
+    if (format === 'zip') {
+      const packed = await collect(all, limits.packedBytes);
+      const bytes = withoutRest(packed);
+      const zip = await openZip(bytes, limits);
+      for (let entry = await nextEntry(zip); entry; entry = await nextEntry(zip)) {
+        const name = entry.fileNameRaw.toString();
+        if (name.endsWith('/')) continue;
+        // Each its own: the reader adds to them.
+        const warnings = new Warnings();
+        if (bytes !== packed) warnings.add('trailing_bytes');
+        yield await fileOf('zip', name, unzip(zip, entry), warnings);
+      }
+    } else {
+      const warnings = new Warnings();
+      if (format === 'gzip') yield await fileOf('gzip', null, gunzip(all, warnings), warnings);
+      else yield await fileOf('none', null, all, warnings);
+    }
+  } finally {
+    for (const { close } of opened.reverse()) await close();
+  }
+}
+
+interface Peeked {
+  head: Uint8Array;
+  all: Bytes;
+  /** Ends the source, whether or not it was read. */
+  close(): Promise<unknown>;
+}
+
+/** The first bytes, and the same stream from its beginning. */
+async function peek(source: Bytes): Promise<Peeked> {
+  const iterator = source[Symbol.asyncIterator]();
+  const first: Uint8Array[] = [];
+  let size = 0;
+  while (size < DETECT_BYTES) {
+    const { value, done } = await iterator.next();
+    if (done) break;
+    first.push(value);
+    size += value.length;
+  }
+  const head = Buffer.concat(first);
+  async function* all(): AsyncGenerator<Uint8Array> {
+    if (head.length > 0) yield head;
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+  }
+  return { head, all: all(), close: async () => iterator.return?.() };
+}
+
+async function* counted(source: Bytes, budget: { left: number }, limits: ReportLimits): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    budget.left -= chunk.length;
+    if (budget.left < 0) throw dmarcError('dmarc.too_large', `Unpacked it is larger than ${limits.bytes} bytes.`);
+    yield chunk;
+  }
+}
+
+async function collect(source: Bytes, most: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of source) {
+    size += chunk.length;
+    if (size > most) throw dmarcError('dmarc.too_large', `The archive is larger than ${most} bytes.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** RFC 1952. */
+async function* gunzip(source: Bytes, warnings: Warnings): AsyncGenerator<Uint8Array> {
+  const inflated = pipeline(
+    withoutFinalLineEnds(source, warnings),
+    createGunzip({ chunkSize: CHUNK }),
+    () => undefined,
+  );
+  try {
+    for await (const chunk of inflated) yield chunk as Uint8Array;
+  } catch (thrown) {
+    throw unpackingError(thrown, 'gzip');
+  }
+}
+
+/**
+ * Some mailers end the data of an attachment with a line end, which zlib takes for the head of a second stream. The last
+ * byte of a stream inside the limits is never one: it is the highest of its size (RFC 1952, 2.3.1).
+ */
+async function* withoutFinalLineEnds(source: Bytes, warnings: Warnings): AsyncGenerator<Uint8Array> {
+  let held: Uint8Array[] = [];
+  for await (const chunk of source) {
+    let end = chunk.length;
+    while (end > 0 && (chunk[end - 1] === 0x0a || chunk[end - 1] === 0x0d)) end--;
+    if (end > 0) {
+      yield* held;
+      held = [];
+      yield chunk.subarray(0, end);
+    }
+    if (end < chunk.length) held.push(chunk.subarray(end));
+  }
+  if (held.length > 0) warnings.add('trailing_bytes');
+}
+
+/** Line ends and NULs after the archive; its end record says how long it is (APPNOTE, 4.3.16). */
+function withoutRest(bytes: Buffer): Buffer {
+  const at = bytes.lastIndexOf(END_RECORD);
+  if (at < 0 || at + 22 > bytes.length) return bytes;
+  const end = at + 22 + bytes.readUInt16LE(at + 20);
+  if (end >= bytes.length || bytes.subarray(end).some((byte) => byte !== 0 && byte !== 0x0a && byte !== 0x0d))
+    return bytes;
+  return bytes.subarray(0, end);
+}
+
+/** Names are shown, never written to: they need no check, and a wrong one must not cost the report. */
+async function openZip(bytes: Buffer, limits: ReportLimits): Promise<ZipFile> {
+  let zip: ZipFile;
+  try {
+    zip = await yauzl.fromBufferPromise(bytes, { lazyEntries: true, validateEntrySizes: true, decodeStrings: false });
+  } catch (thrown) {
+    throw unpackingError(thrown, 'zip');
+  }
+  if (zip.entryCount <= limits.members) return zip;
+  const members = zip.entryCount;
+  throw dmarcError('dmarc.too_many_members', `The archive has ${members} files; ${limits.members} are read.`, {
+    members,
+  });
+}
+
+function nextEntry(zip: ZipFile): Promise<Entry | undefined> {
+  return new Promise((resolve, reject) => {
+    const settle = () => zip.removeAllListeners('entry').removeAllListeners('end').removeAllListeners('error');
+    zip.once('entry', (entry: Entry) => (settle(), resolve(entry)));
+    zip.once('end', () => (settle(), resolve(undefined)));
+    zip.once('error', (error: Error) => (settle(), reject(unpackingError(error, 'zip'))));
+    zip.readEntry();
+  });
+}
+
+async function* unzip(zip: ZipFile, entry: Entry): AsyncGenerator<Uint8Array> {
+  try {
+    const stream = await zip.openReadStreamPromise(entry);
+    let sum = 0;
+    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+      sum = crc32(chunk, sum);
+      yield chunk;
+    }
+    if (sum !== entry.crc32) throw new Error('the checksum is wrong');
+  } catch (thrown) {
+    throw unpackingError(thrown, 'zip');
+  }
+}
+
+/** A zip lies in memory: whatever is thrown there is about its bytes. A gzip streams, and its source has errors of its own. */
+function unpackingError(thrown: unknown, container: 'zip' | 'gzip'): unknown {
+  const { errno } = thrown as { errno?: number };
+  if (thrown instanceof SwitchyardError || (container === 'gzip' && !ZLIB_ERRORS.has(errno ?? 0))) return thrown;
+  return errno === constants.Z_BUF_ERROR
+    ? dmarcError('dmarc.truncated', `The ${container} ends too early.`, undefined, thrown)
+    : dmarcError(
+        'dmarc.broken_archive',
+        `The ${container} cannot be unpacked: ${messageOf(thrown)}.`,
+        undefined,
+        thrown,
+      );
+}
+
+/** As large as what the parser takes at once. */
+const CHUNK = 65_536;
+const END_RECORD = Buffer.from([0x50, 0x4b, 5, 6]);
+const ZLIB_ERRORS: ReadonlySet<number> = new Set([
+  constants.Z_DATA_ERROR,
+  constants.Z_BUF_ERROR,
+  constants.Z_NEED_DICT,
+]);

@@ -1,0 +1,199 @@
+/** What a reporter sent: aggregate and TLS reports, out of a zip, a gzip or plain, with the first records to look at. */
+import { z } from 'zod';
+import { defineStep } from '../step.ts';
+import { BlobRef } from '../schemas.ts';
+import { abridge } from './abridge.ts';
+import { openReport } from './open-report.ts';
+import { readReport, type ReadReport } from './read-report.ts';
+import {
+  DISPOSITIONS,
+  DKIM_RESULTS,
+  POLICIES,
+  REASON_TYPES,
+  SPF_RESULTS,
+  type AggregateRecord,
+} from '../../protocols/dmarc/aggregate.ts';
+import { DMARC_ERRORS, dmarcError } from '../../protocols/dmarc/errors.ts';
+import { WARNING_CODES } from '../../protocols/dmarc/warnings.ts';
+import { PermanentError } from '../../protocols/errors.ts';
+
+/** Records of an answer: enough to see what it is. All of them would not fit into the history of a run. */
+const SHOWN_RECORDS = 5;
+
+const Text = z.string().nullable();
+const PassOrFail = z.enum(['pass', 'fail']).nullable();
+const PolicyWord = z.enum(POLICIES).nullable();
+const Alignment = z.enum(['r', 's']).nullable();
+
+const RecordShown = z.object({
+  sourceIp: z.string(),
+  count: z.number().int(),
+  evaluated: z.object({
+    disposition: z.enum(DISPOSITIONS).nullable(),
+    dkim: PassOrFail,
+    spf: PassOrFail,
+    reasons: z.array(z.object({ type: z.enum(REASON_TYPES).nullable(), comment: Text })),
+  }),
+  identifiers: z.object({ headerFrom: Text, envelopeFrom: Text, envelopeTo: Text }),
+  dkim: z.array(z.object({ domain: Text, selector: Text, result: z.enum(DKIM_RESULTS).nullable(), humanResult: Text })),
+  spf: z.array(
+    z.object({
+      domain: Text,
+      scope: z.enum(['helo', 'mfrom']).nullable(),
+      result: z.enum(SPF_RESULTS).nullable(),
+      humanResult: Text,
+    }),
+  ),
+  extensions: z.number().int().describe('Elements of extensions.'),
+});
+
+const Aggregate = z.object({
+  form: z.enum(['rfc7489', 'rfc9990']),
+  version: Text,
+  metadata: z.object({
+    orgName: Text,
+    email: Text,
+    extraContactInfo: Text,
+    reportId: Text,
+    begin: z.number().int().describe('Seconds since 1970.'),
+    end: z.number().int().describe('Seconds since 1970.'),
+    generator: Text,
+    errors: z.array(z.string()),
+  }),
+  policy: z.object({
+    domain: z.string(),
+    p: PolicyWord,
+    sp: PolicyWord,
+    np: PolicyWord,
+    adkim: Alignment,
+    aspf: Alignment,
+    pct: z.number().int().nullable(),
+    fo: Text,
+    testing: z.enum(['y', 'n']).nullable(),
+    discoveryMethod: z.enum(['psl', 'treewalk']).nullable(),
+  }),
+  totals: z.object({
+    records: z.number().int(),
+    messages: z.number().int(),
+    dmarcPass: z.number().int().describe('Messages that passed DKIM or SPF in alignment.'),
+    dkimPass: z.number().int(),
+    spfPass: z.number().int(),
+    dispositions: z.record(z.enum([...DISPOSITIONS, 'unknown']), z.number().int()),
+  }),
+  passRate: z.number().nullable().describe('Part of the messages that passed, 0 to 1; none without messages.'),
+  extensions: z.number().int().describe('Elements of extensions outside of records.'),
+  records: z.array(RecordShown).describe('The first of them; long texts and lists are cut.'),
+});
+
+const Tls = z.object({
+  organization: Text,
+  contact: Text,
+  reportId: Text,
+  begin: z.number().int().describe('Seconds since 1970.'),
+  end: z.number().int().describe('Seconds since 1970.'),
+  successful: z.number().int().describe('Sessions with TLS.'),
+  failed: z.number().int().describe('Sessions in which TLS failed.'),
+  policies: z
+    .array(
+      z.object({
+        type: z.string(),
+        domain: z.string(),
+        successful: z.number().int(),
+        failed: z.number().int(),
+        failures: z.array(
+          z.object({
+            resultType: z.string(),
+            sendingMtaIp: Text,
+            receivingMxHostname: Text,
+            receivingIp: Text,
+            sessions: z.number().int(),
+            reasonCode: Text,
+          }),
+        ),
+      }),
+    )
+    .describe('The first of them; long texts and lists are cut.'),
+});
+
+const Warning = z.object({
+  code: z.enum(WARNING_CODES),
+  field: z.string().describe('Path of the element; empty for the whole.'),
+  count: z.number().int(),
+  example: Text,
+});
+
+export const parseReport = defineStep({
+  name: 'dmarc.parseReport',
+  summary: 'Read a DMARC aggregate or TLS report: zip, gzip, XML or JSON, by what the bytes are.',
+  input: z.object({ report: BlobRef.describe('The stored bytes of the attachment or file, as they came.') }),
+  output: z.object({
+    container: z.enum(['zip', 'gzip', 'none']).describe('What the reports were packed in.'),
+    reports: z.array(
+      z.object({
+        file: Text.describe('Name inside a zip.'),
+        kind: z.enum(['aggregate', 'tls']),
+        aggregate: Aggregate.nullable(),
+        tls: Tls.nullable(),
+        warnings: z.array(Warning).describe('What was odd, and taken all the same.'),
+      }),
+    ),
+    refused: z
+      .array(z.object({ file: Text, code: z.string(), message: z.string() }))
+      .describe('Files of a zip that are no report.'),
+  }),
+  needs: ['blobs'],
+  takes: 'cpu',
+  repeat: 'safe',
+  scope: 'dmarc:read',
+  errors: [...DMARC_ERRORS, 'blob.missing', 'blob.unavailable'],
+  async run({ report }, { blobs }, step) {
+    const source = (await blobs.read(report.key)) as AsyncIterable<Uint8Array>;
+    let container: 'zip' | 'gzip' | 'none' = 'none';
+    const reports: ReturnType<typeof shown>[] = [];
+    const refused: PermanentError[] = [];
+    const refusedFiles: { file: string | null; code: string; message: string }[] = [];
+    let room = SHOWN_RECORDS;
+    for await (const file of openReport(source)) {
+      container = file.container;
+      const records: AggregateRecord[] = [];
+      let seen = 0;
+      try {
+        const read = await readReport(file, (some) => {
+          step.signal.throwIfAborted();
+          seen += some.length;
+          step.report({ records: seen });
+          if (records.length < room) records.push(...some.slice(0, room - records.length));
+        });
+        reports.push(shown(file.name, read, records));
+        room -= records.length;
+      } catch (thrown) {
+        // One file that is no report does not cost the others; a bomb or a broken archive does.
+        if (!(thrown instanceof PermanentError) || file.container !== 'zip' || ENDS_ALL.has(thrown.code)) throw thrown;
+        refused.push(thrown);
+        refusedFiles.push(abridge({ file: file.name, code: thrown.code, message: thrown.message }));
+      }
+    }
+    if (reports.length === 0) throw refused[0] ?? dmarcError('dmarc.empty', 'The archive has no files.');
+    return { container, reports, refused: refusedFiles };
+  },
+});
+
+const ENDS_ALL: ReadonlySet<string> = new Set(['dmarc.too_large', 'dmarc.broken_archive', 'dmarc.truncated']);
+
+function shown(file: string | null, read: ReadReport, records: AggregateRecord[]) {
+  if (read.kind === 'tls') {
+    const { policies, warnings, ...rest } = read.tls;
+    const sum = (name: 'successful' | 'failed') => policies.reduce((all, one) => all + one[name], 0);
+    const tls = { ...rest, successful: sum('successful'), failed: sum('failed'), policies };
+    return abridge({ file, kind: read.kind, aggregate: null, tls, warnings });
+  }
+  const { totals, extensions, warnings, ...rest } = read.aggregate;
+  const aggregate = {
+    ...rest,
+    totals,
+    passRate: totals.messages === 0 ? null : totals.dmarcPass / totals.messages,
+    extensions: extensions.length,
+    records: records.map((record) => ({ ...record, extensions: record.extensions.length })),
+  };
+  return abridge({ file, kind: read.kind, aggregate, tls: null, warnings });
+}

@@ -1,0 +1,37 @@
+/** What one report may cost. The figures are those that other report readers agreed on in 2026, unless it says otherwise. */
+export interface ReportLimits {
+  /** Bytes as they came; only of an archive, which is read from its end and so must be held. @default 10 MiB */
+  packedBytes: number;
+  /** Bytes after unpacking, all members of an archive together: 32 MiB hold about 70,000 records. @default 32 MiB */
+  bytes: number;
+  /** Files in an archive. A report is one; some add a note. @default 20 */
+  members: number;
+  /** Records of one report. @default 500,000 */
+  records: number;
+}
+
+export const REPORT_LIMITS: ReportLimits = {
+  packedBytes: 10 * 1_048_576,
+  bytes: 32 * 1_048_576,
+  members: 20,
+  records: 500_000,
+};
+
+/** Sums stay exact: 500,000 records of ten thousand million are below 2^53. The largest provider sees less in a day. */
+export const MAX_COUNT = 10_000_000_000;
+/** A clock may be wrong by a day or two; a report of 2099 would be the newest of every chart for ever. */
+export const MAX_AHEAD_SECONDS = 2 * 86_400;
+/** The elements of both forms are six deep; extensions may add to it. */
+export const MAX_DEPTH = 32;
+/** Bytes without an element: the longest honest text is a comment of some hundred characters. */
+export const MAX_RUN = 1_048_576;
+/** Characters of one value that are kept. A domain has 253, a selector 63; comments are cut here. */
+export const MAX_TEXT = 2_048;
+/** DKIM results, SPF results and reasons of one record: no verifier looks at as many signatures of a message. */
+export const MAX_RESULTS = 100;
+/** Elements of extensions that are kept of a record, and of the rest of the report: enough to read what they say. */
+export const MAX_EXTENSION_ELEMENTS = 50;
+/** Errors that a reporter lists in its metadata. */
+export const MAX_ERRORS = 20;
+/** A TLS report is held as a whole: 4 MiB are some 12,000 kinds of failure. */
+export const MAX_TLS_BYTES = 4 * 1_048_576;

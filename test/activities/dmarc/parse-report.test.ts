@@ -1,0 +1,150 @@
+/** The step: what it answers for stored bytes, however hostile, and how small the answer is. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Dependencies } from '../../../activities/dependencies.ts';
+import { parseReport } from '../../../activities/dmarc/parse-report.ts';
+import { createLog } from '../../../servers/log.ts';
+import { openBlobs } from '../../../stores/blobs/open.ts';
+import type { BlobStore } from '../../../stores/blobs/port.ts';
+import { Configuration } from '../../../stores/configuration/schema.ts';
+import { feedback, metadata, POLICY, range, record, row } from '../../protocols/dmarc/report.ts';
+import { zipOf } from './archives.ts';
+
+let folder: string;
+let blobs: BlobStore;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'switchyard-dmarc-'));
+  blobs = await openBlobs(Configuration.parse({ hostname: 'mx.own.test', state: folder }));
+});
+afterAll(async () => {
+  await blobs?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A day that has passed on every clock. */
+const PAST = metadata(range('1700000000', '1700086399'));
+
+async function run(bytes: Buffer | string, signal = new AbortController().signal) {
+  const source = (async function* () {
+    yield Buffer.from(bytes);
+  })();
+  const report = await blobs.write(source, { prefix: 'uploads', maxBytes: 100_000_000 });
+  const step = { signal, report: () => undefined, log: createLog('test', 'silent'), idempotencyKey: report.key };
+  return parseReport.call({ report }, { blobs } as unknown as Dependencies, step);
+}
+
+const TLS = {
+  'organization-name': 'Sender',
+  'date-range': { 'start-datetime': '2024-01-01T00:00:00Z', 'end-datetime': '2024-01-01T23:59:59Z' },
+  'report-id': '007',
+  policies: [
+    {
+      policy: { 'policy-type': 'sts', 'policy-domain': 'Example.com', 'mx-host': '*.example.com' },
+      summary: { 'total-successful-session-count': 5, 'total-failure-session-count': 2 },
+      'failure-details': [{ 'result-type': 'certificate-expired', 'failed-session-count': 2, 'receiving-ip': '' }],
+    },
+  ],
+};
+const tls = (change: object) => JSON.stringify({ ...TLS, ...change });
+
+describe('dmarc.parseReport refuses', () => {
+  it.each([
+    ['JSON that is cut', tls({}).slice(0, -5), 'dmarc.malformed'],
+    ['other JSON', '{"a":1}', 'dmarc.not_a_report'],
+    ['a list', '[]', 'dmarc.not_a_report'],
+    ['100,000 brackets', '['.repeat(100_000), 'dmarc.malformed'],
+    [
+      'TLS dates reversed',
+      tls({ 'date-range': { 'start-datetime': '2024-01-02T00:00:00Z', 'end-datetime': '2024-01-01T00:00:00Z' } }),
+      'dmarc.bad_date_range',
+    ],
+    [
+      'TLS dates in 2099',
+      tls({ 'date-range': { 'start-datetime': '2099-01-01T00:00:00Z', 'end-datetime': '2099-01-01T23:59:59Z' } }),
+      'dmarc.bad_date_range',
+    ],
+    ['no TLS dates', tls({ 'date-range': {} }), 'dmarc.incomplete'],
+    [
+      'a TLS count below nothing',
+      tls({
+        policies: [
+          { ...TLS.policies[0], summary: { 'total-successful-session-count': -1, 'total-failure-session-count': 0 } },
+        ],
+      }),
+      'dmarc.bad_count',
+    ],
+    ['5 MiB of JSON', tls({ x: 'x'.repeat(5_242_880) }), 'dmarc.too_large'],
+  ])('%s', async (_what, document, code) => {
+    await expect(run(document)).rejects.toMatchObject({ name: 'PermanentError', code });
+  });
+
+  it('a zip in which nothing is a report, with the reason of the first', async () => {
+    await expect(run(await zipOf({ 'a.txt': 'Hello', 'b.html': '<html>' }))).rejects.toMatchObject({
+      code: 'dmarc.not_a_report',
+    });
+    await expect(run(await zipOf({}))).rejects.toMatchObject({ code: 'dmarc.empty' });
+  });
+
+  it('to go on when its caller gave up', async () => {
+    await expect(run(feedback(PAST + POLICY + record()), AbortSignal.abort())).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+  });
+});
+
+describe('dmarc.parseReport answers', () => {
+  it('with counts, pass rate and the first records', async () => {
+    const fails = row({ count: '3', evaluated: '<disposition>reject</disposition><dkim>fail</dkim><spf>fail</spf>' });
+    const { reports } = await run(feedback(PAST + POLICY + record({ row: fails }) + record().repeat(9)));
+    expect(reports).toMatchObject([
+      {
+        file: null,
+        kind: 'aggregate',
+        aggregate: {
+          metadata: { reportId: '00123456789012345678', begin: 1_700_000_000 },
+          totals: { records: 10, messages: 12, dmarcPass: 9, dispositions: { none: 9, reject: 3 } },
+          passRate: 0.75,
+        },
+        tls: null,
+        warnings: [],
+      },
+    ]);
+    expect(reports[0]?.aggregate?.records.map(({ count }) => count)).toEqual([3, 1, 1, 1, 1]);
+  });
+
+  it('for each file of a zip, and says which are none', async () => {
+    const bytes = await zipOf({ 'a.xml': feedback(PAST + POLICY + record()), 'note.txt': 'Hello', 'c.json': tls({}) });
+    expect(await run(bytes)).toMatchObject({
+      container: 'zip',
+      reports: [
+        { file: 'a.xml', kind: 'aggregate' },
+        {
+          file: 'c.json',
+          kind: 'tls',
+          tls: {
+            reportId: '007',
+            successful: 5,
+            failed: 2,
+            policies: [{ domain: 'example.com', failures: [{ receivingIp: null, sessions: 2 }] }],
+          },
+        },
+      ],
+      refused: [{ file: 'note.txt', code: 'dmarc.not_a_report' }],
+    });
+  });
+
+  it('briefly, whatever a stranger wrote into it', async () => {
+    const long = 'x'.repeat(5_000);
+    const dkim = `<dkim><domain>${long}</domain><selector>${long}</selector><result>pass</result></dkim>`.repeat(100);
+    const errors = `<error>${long}</error>`.repeat(100);
+    const document = feedback(
+      PAST.replace('<date_range>', `${errors}<date_range>`) +
+        POLICY +
+        record({ results: dkim }).repeat(20) +
+        `<x:e>${long}</x:e>`.repeat(100),
+    );
+    expect(JSON.stringify(await run(document)).length).toBeLessThan(100_000);
+  });
+});
