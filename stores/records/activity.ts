@@ -152,7 +152,7 @@ async function insert(database: Database, row: MailActivity): Promise<boolean> {
   return numInsertedOrUpdatedRows === 1n;
 }
 
-/** Removes what may be replaced. @throws PermanentError `activity.exists` for what may not */
+/** Removes what may be replaced, and its hold on its message. @throws PermanentError `activity.exists` for what may not */
 async function makeWay(transaction: Database, row: MailActivity): Promise<void> {
   const existing = await transaction
     .selectFrom('activity')
@@ -169,6 +169,9 @@ async function makeWay(transaction: Database, row: MailActivity): Promise<void> 
     if (!REPEATABLE.includes(one.outcome as Outcome)) throw exists(one, row);
     await transaction.deleteFrom('deliveries').where('activity_id', '=', one.id).execute();
     await transaction.deleteFrom('activity').where('id', '=', one.id).execute();
+    // Whoever takes its place under its id has made itself the owner of the message already.
+    if (one.id !== row.id)
+      await transaction.deleteFrom('blob_owners').where('owner', '=', `activity:${one.id}`).execute();
   }
 }
 

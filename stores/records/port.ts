@@ -127,7 +127,10 @@ export interface ActivityFilter {
 }
 
 export interface ActivityRecords {
-  /** Inserts records in one transaction. An existing row with the same delivery key is replaced only when it is final and `failed`, `refused` or `rejected`. */
+  /**
+   * Inserts records in one transaction. An existing row with the same delivery key is replaced only when it is final and
+   * `failed`, `refused` or `rejected`; it owns its message no longer.
+   */
   open(rows: MailActivity[]): Promise<void>;
   byDeliveryKey(deliveryKey: string): Promise<MailActivity | undefined>;
   get(id: string): Promise<MailActivity | undefined>;

@@ -143,6 +143,19 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         },
       );
 
+      it('frees the message of a record that is replaced, unless another takes its place under its id', async () => {
+        const sha256 = uuidv7().replaceAll('-', '').padEnd(64, '0');
+        const blob = { key: `mail/${sha256}`, sha256, size: 1 };
+        const isOwned = () => records.blobOwners.isOwned(blob.key, '2026-01-01T00:00:00.000Z');
+        const row = activity({ blob, outcome: 'failed' });
+        await records.blobOwners.own(blob, `activity:${row.id}`, null);
+        await records.activity.open([row]);
+        await records.activity.open([row]);
+        expect(await isOwned()).toBe(true);
+        await records.activity.open([activity({ blob, deliveryKey: row.deliveryKey })]);
+        expect(await isOwned()).toBe(false);
+      });
+
       it('lets one of two win that open the same delivery key at once', async () => {
         const deliveryKey = uuidv7();
         const rows = [activity({ deliveryKey }), activity({ deliveryKey })];
