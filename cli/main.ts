@@ -21,7 +21,7 @@ const GROUPS: { title: string; commands: string[] }[] = [
   { title: 'Mail', commands: ['send-test', 'rules', 'triggers', 'activity', 'keys'] },
   { title: 'Steps and access', commands: ['step', 'tokens'] },
   { title: 'One process at a time', commands: ['smtp', 'http', 'worker', 'inbox'] },
-  { title: 'In a checkout', commands: ['test', 'build', 'lint', 'bench', 'fuzz'] },
+  { title: 'In a checkout', commands: ['test', 'build', 'lint', 'bench', 'fuzz', 'fault'] },
 ];
 
 const extension = extname(import.meta.filename);

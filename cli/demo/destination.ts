@@ -55,12 +55,12 @@ export interface DestinationOptions {
   dns?: string;
   /** By address, compared without case. */
   recipients?: Record<string, Behaviour>;
-  /** For every other address; default accept. */
-  others?: Behaviour;
+  /** For every other address, or asked anew at each of its attempts; default accept. */
+  others?: Behaviour | ((recipient: string) => Behaviour);
   /** Default true: STARTTLS is offered, with a self-signed certificate. */
   tls?: boolean;
-  /** Called for every arrival, after verification. */
-  onArrival?(arrival: Arrival): void;
+  /** Called for every arrival, after verification; the final dot is answered once it is done. */
+  onArrival?(arrival: Arrival): void | Promise<void>;
 }
 
 export interface Destination {
@@ -115,7 +115,8 @@ export async function startDestination(options: DestinationOptions = {}): Promis
       const key = keyOf(address);
       const attempt = (attempts.get(key) ?? 0) + 1;
       attempts.set(key, attempt);
-      const now = act(behaviours.get(key) ?? options.others ?? { does: 'accept' }, attempt);
+      const others = typeof options.others === 'function' ? options.others(key) : options.others;
+      const now = act(behaviours.get(key) ?? others ?? { does: 'accept' }, attempt);
       actingOf(session).set(key, now);
       done(now.reply !== undefined && now.at === 'rcpt' ? replyError(now.reply) : null);
     },
@@ -140,7 +141,7 @@ export async function startDestination(options: DestinationOptions = {}): Promis
     if (now.some((one) => one.ends === 'hang')) return 'nothing';
     const arrival = await arrivalOf(Buffer.concat(chunks), session, resolver);
     received.push(arrival);
-    options.onArrival?.(arrival);
+    await options.onArrival?.(arrival);
     if (!now.some((one) => one.ends === 'cut')) return null;
     socketOf(server, session)?.destroy();
     return 'nothing';
