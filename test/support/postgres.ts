@@ -1,5 +1,5 @@
 /** A real PostgreSQL server for one test file, from the Debian package `postgresql`. */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -96,20 +96,18 @@ export async function startPostgres(
       ...owner,
       cwd: folder,
       stdio: ['ignore', 'ignore', process.env.DEBUG ? 'inherit' : 'ignore'],
-      // Its own group, so that a kill reaches every process of it.
-      detached: true,
     });
     await untilReady(connection, server);
   };
   const end = async (signal: NodeJS.Signals) => {
     if (!server?.pid || server.exitCode !== null || server.signalCode !== null) return;
     const ended = once(server, 'exit');
-    if (signal === 'SIGKILL') process.kill(-server.pid, signal);
-    else server.kill(signal);
+    const children = signal === 'SIGKILL' ? childrenOf(server.pid) : [];
+    server.kill(signal);
+    for (const pid of children) killIfThere(pid);
     await ended;
   };
-  const onExit = () =>
-    server?.pid && server.exitCode === null && server.signalCode === null && process.kill(-server.pid, 'SIGKILL');
+  const onExit = () => void server?.kill('SIGKILL');
   process.on('exit', onExit);
 
   await start();
@@ -147,6 +145,20 @@ export async function startPostgres(
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Each connection has a process, in a session of its own. */
+function childrenOf(parent: number): number[] {
+  const { stdout } = spawnSync('pgrep', ['-P', String(parent)], { encoding: 'utf8' });
+  return stdout.split('\n').filter(Boolean).map(Number);
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It went with its parent.
+  }
 }
 
 function ownerIds(): { uid: number; gid: number } {

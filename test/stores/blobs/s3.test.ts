@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -130,6 +130,28 @@ describe.skipIf(!hasS3)('with a server', () => {
       utimesSync(unfinished, old, old);
       await openS3Blobs(s3, spool);
       expect(existsSync(unfinished)).toBe(false);
+    });
+
+    it('answers a full disk of this machine with blob.unavailable, keeps nothing, and takes what memory holds', async ({
+      skip,
+    }) => {
+      const full = join(folder, 'full');
+      mkdirSync(full);
+      try {
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=512k', 'tmpfs', full], { stdio: 'ignore' });
+      } catch {
+        console.log('skipped: a full disk is shown with a tmpfs, which only root can mount');
+        skip();
+      }
+      cleanUps.push(() => execFileSync('umount', [full]));
+      const { s3 } = await server.blobs();
+      const blobs = await openS3Blobs(s3, full);
+      await expect(blobs.write(chunks(Buffer.alloc(1_000_000)), options)).rejects.toMatchObject({
+        ...refusal,
+        details: { system: 'ENOSPC' },
+      });
+      expect([readdirSync(full), server.filesOf(s3.bucket)]).toEqual([[], []]);
+      expect((await blobs.write(chunks(Buffer.alloc(200_000)), options)).size).toBe(200_000);
     });
 
     it('says blob.unavailable while the server is dead, keeps nothing, and works again when it is back', async () => {
