@@ -7,7 +7,15 @@ import type { AggregateRecord, AggregateReport, Extension, ReportTotals } from '
 import { XmlDecoder } from './decoder.ts';
 import { emptyReason, emptyRecord, emptyReport, emptyResult, FEEDBACK, type Draft, type Element } from './elements.ts';
 import { dmarcError } from './errors.ts';
-import { MAX_DEPTH, MAX_EXTENSION_ELEMENTS, MAX_RUN, MAX_TEXT, REPORT_LIMITS, type ReportLimits } from './limits.ts';
+import {
+  MAX_DEPTH,
+  MAX_EXTENSION_ELEMENTS,
+  MAX_RUN,
+  MAX_TEXT,
+  MAX_UNKNOWN,
+  REPORT_LIMITS,
+  type ReportLimits,
+} from './limits.ts';
 import { settleRecord, settleReport } from './settle.ts';
 import { dateRangeOf } from './values.ts';
 import { Warnings } from './warnings.ts';
@@ -38,6 +46,8 @@ export class AggregateReader {
   /** Bytes since the last element began or ended. */
   #run = 0;
   #kept = 0;
+  /** Elements of neither form since the last of one. */
+  #unknown = 0;
   #records: AggregateRecord[] = [];
   readonly #totals: ReportTotals = {
     records: 0,
@@ -124,6 +134,7 @@ export class AggregateReader {
     const element = isExtension(parent) ? undefined : parent.children.get(local);
     if (element) {
       this.#text = '';
+      this.#unknown = 0;
       element.begin?.(this.#draft);
       this.#open.push(element);
     } else this.#open.push(this.#extend(parent, name, attributes));
@@ -145,6 +156,8 @@ export class AggregateReader {
 
   /** An element of neither form, kept as it stands while there is room. */
   #extend(parent: Element | Extension, name: string, attributes: Record<string, string>): Extension {
+    if (++this.#unknown > MAX_UNKNOWN)
+      throw dmarcError('dmarc.too_large', `The report has ${MAX_UNKNOWN} elements in a row that no report has.`);
     const extension: Extension = { name: name.slice(0, MAX_TEXT), attributes: {}, text: '', children: [] };
     const inside = isExtension(parent);
     if (!inside && !name.includes(':') && name !== 'extension' && name !== 'extensions')

@@ -31,6 +31,8 @@ export const MAX_TEXT = 2_048;
 export const MAX_RESULTS = 100;
 /** Elements of extensions that are kept of a record, and of the rest of the report: enough to read what they say. */
 export const MAX_EXTENSION_ELEMENTS = 50;
+/** Elements of neither form in a row: 32 MiB of empty ones would cost seconds. */
+export const MAX_UNKNOWN = 10_000;
 /** Errors that a reporter lists in its metadata. */
 export const MAX_ERRORS = 20;
 /** A TLS report is held as a whole: 4 MiB are some 12,000 kinds of failure. */

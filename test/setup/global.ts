@@ -16,6 +16,7 @@ import { serverArguments } from '../../cli/temporal/program.ts';
 import { provideTemporal } from '../../cli/temporal/provide.ts';
 import { freePort } from '../../cli/up/ports.ts';
 import { ensureSearchAttributes } from '../../servers/temporal.ts';
+import { installParsedmarc } from '../support/parsedmarc-install.ts';
 import { buildS3Server } from '../support/s3-build.ts';
 
 declare module 'vitest' {
@@ -36,8 +37,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   // way to it runs the other tests.
   const provided = provideTemporal({ progress: createProgress() });
   await provided.catch(() => undefined);
-  // In CI no test may skip; elsewhere those of the bucket wait until somebody builds it.
-  if (process.env.CI === 'true') await buildS3Server();
+  // In CI no test may skip; elsewhere those of the bucket and of parsedmarc wait until somebody makes them.
+  if (process.env.CI === 'true') {
+    await buildS3Server();
+    await installParsedmarc();
+  }
 
   const startTemporal = async (): Promise<string> => {
     const program = await provided;

@@ -60,6 +60,7 @@ describe('an aggregate report is refused', () => {
     ['milliseconds', withRange('1793491200000', '1793577599000'), 'dmarc.bad_date_range'],
     ['a date in words', withRange('Sunday', 'Monday'), 'dmarc.bad_date_range'],
     ['elements 40 deep', feedback('<a>'.repeat(40) + '</a>'.repeat(40)), 'dmarc.too_deep'],
+    ['20,000 elements of its own', feedback('<x:a/>'.repeat(20_000)), 'dmarc.too_large'],
     ['a comment of 2 MiB', feedback(`<!--${'x'.repeat(2_097_152)}-->`), 'dmarc.too_large'],
     ['a text of 2 MiB', feedback(`<version>${'x'.repeat(2_097_152)}</version>`), 'dmarc.too_large'],
     ['an attribute of 2 MiB', feedback(`<version a="${'x'.repeat(2_097_152)}"/>`), 'dmarc.too_large'],
