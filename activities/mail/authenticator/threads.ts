@@ -30,6 +30,8 @@ const THREAD_HEAP_MB = 256;
 const THREAD_IDLE_MS = 60_000;
 /** ms after its deadline that a task is given to say so itself; a thread that does not is stuck in a computation. */
 const STUCK_AFTER_MS = 2_000;
+/** ms for a thread to be there; a busy machine takes seconds to start one, and to end others meanwhile only adds to it. */
+const START_WITHIN_MS = 30_000;
 
 const DONE = { verify: 'verified', sign: 'signed', forward: 'verified', read: 'read' };
 
@@ -54,8 +56,14 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
     const done = DONE[name];
     // Not AbortSignal.timeout: thousands would wait for their time and end in errors that nobody sees.
     const stuck = new AbortController();
-    const timer = setTimeout(() => stuck.abort(), deadline + STUCK_AFTER_MS);
-    const attempt = () => pool.run(request, { name, signal: stuck.signal }) as Promise<Answer<T>>;
+    const within = (ms: number) => setTimeout(() => stuck.abort(), ms);
+    let timer = within(START_WITHIN_MS);
+    const started = (): void => {
+      clearTimeout(timer);
+      timer = within(deadline + STUCK_AFTER_MS);
+    };
+    const task = { ...request, [Piscina.queueOptionsSymbol]: { started } satisfies Waiting };
+    const attempt = () => pool.run(task, { name, signal: stuck.signal }) as Promise<Answer<T>>;
     let answer: Answer<T>;
     try {
       // A thread that was ended took every message in it along; the others are taken up once more.
@@ -63,6 +71,8 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
         if (stuck.signal.aborted) throw tooLate(done, deadline, thrown);
         return attempt();
       });
+      const over = (): void => clearTimeout(timer);
+      running.then(over, over);
       answer = await (signal ? Promise.race([running, aborted(signal)]) : running);
     } catch (thrown) {
       if (thrown instanceof TemporaryError) throw thrown;
@@ -72,8 +82,6 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
         fix: 'Try again; if it stays so, look at DNS and at mail.limits.verification.',
         cause: thrown,
       });
-    } finally {
-      clearTimeout(timer);
     }
     if ('value' in answer) return answer.value;
     throw errorOf(answer.error);
@@ -91,11 +99,19 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
   };
 }
 
+/** What a task carries for the pool; a thread never sees it. */
+interface Waiting {
+  /** A thread takes it up now. */
+  started(): void;
+}
+
 /** The pool's own way leaves a thread alone that has a task with a signal. A thread is added while all are in use. */
-const leastBusy: Balancer = (_task, threads) => {
+const leastBusy: Balancer = (task, threads) => {
   const [first] = threads.toSorted((a, b) => a.currentUsage - b.currentUsage);
   if (!first || first.currentUsage >= TASKS_PER_THREAD) return null;
-  return first.currentUsage > 0 && threads.length < MAX_THREADS ? null : first;
+  if (first.currentUsage > 0 && threads.length < MAX_THREADS) return null;
+  (task as unknown as Record<symbol, Waiting | null>)[Piscina.queueOptionsSymbol]?.started();
+  return first;
 };
 
 function errorOf({ temporary, ...facts }: Extract<Answer<never>, { error: unknown }>['error']): SwitchyardError {
