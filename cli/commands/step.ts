@@ -23,13 +23,16 @@ const HELP = `switchyard step                      lists the steps
 switchyard step NAME --help          what it takes and what it answers
 switchyard step NAME --input JSON | --file FILE | < FILE
 switchyard step NAME --message FILE.eml [--input JSON]
-                                     stores the file and fills the field message with its reference
+switchyard step NAME --report FILE [--input JSON]
+                                     stores the file and fills the field of that name with its reference
   --key TEXT                         the idempotency key: the same for every repeat of the same act
 `;
-/** A message given on the command line may be larger than the receiver takes, for trying out its limits. */
-const MAX_MESSAGE = 100 * 1_048_576;
-/** A stored message stays this long, so that the next step can take it. */
-const MESSAGE_EXPIRY = 86_400_000;
+/** Fields of steps that take stored bytes, and so an option with a file each. */
+const FILE_FIELDS = ['message', 'report'] as const;
+/** A file given on the command line may be larger than the servers take, for trying out their limits. */
+const MAX_FILE = 100 * 1_048_576;
+/** A stored file stays this long, so that the next step can take it. */
+const FILE_EXPIRY = 86_400_000;
 
 export async function run(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -39,6 +42,7 @@ export async function run(args: string[]): Promise<number> {
       input: { type: 'string' },
       file: { type: 'string' },
       message: { type: 'string' },
+      report: { type: 'string' },
       key: { type: 'string' },
       config: { type: 'string' },
       verbose: { type: 'boolean' },
@@ -68,10 +72,11 @@ export async function run(args: string[]): Promise<number> {
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort());
   try {
-    const complete =
-      values.message === undefined
-        ? input
-        : { ...asObject(input), message: await storeMessage(values.message, dependencies) };
+    let complete = input;
+    for (const field of FILE_FIELDS) {
+      const file = values[field];
+      if (file !== undefined) complete = { ...asObject(complete, field), [field]: await storeFile(file, dependencies) };
+    }
     const output = await step.call(complete, dependencies, {
       signal: stop.signal,
       report: (progress) => log.debug({ progress }, 'progress'),
@@ -97,7 +102,8 @@ function describe(step: Step): string {
     const { $schema: _, ...rest } = z.toJSONSchema(type, { io, unrepresentable: 'any' });
     return JSON.stringify(rest, null, 2);
   };
-  const takesMessage = step.input instanceof z.ZodObject && 'message' in step.input.shape;
+  const { input } = step;
+  const fields = FILE_FIELDS.filter((field) => input instanceof z.ZodObject && field in input.shape);
   const lines = [
     `${step.name}: ${step.summary}`,
     '',
@@ -109,7 +115,7 @@ function describe(step: Step): string {
     '',
     `Output:\n${schema(step.output, 'output')}`,
     '',
-    `  switchyard step ${step.name} ${takesMessage ? '--message FILE.eml ' : ''}--input '{...}'`,
+    `  switchyard step ${step.name} ${fields.map((field) => `--${field} FILE `).join('')}--input '{...}'`,
     '',
   ];
   return lines.join('\n');
@@ -118,19 +124,15 @@ function describe(step: Step): string {
 async function readInput({
   input,
   file,
-  message,
-}: {
-  input?: string;
-  file?: string;
-  message?: string;
-}): Promise<unknown> {
+  ...files
+}: { input?: string; file?: string } & { [Field in (typeof FILE_FIELDS)[number]]?: string }): Promise<unknown> {
   if (input !== undefined && file !== undefined) throw new UsageError('Give --input or --file, not both.');
-  // A message may be the whole input; and a terminal is not waited for.
+  // A stored file may be the whole input; and a terminal is not waited for.
   const source =
     input ??
     (file !== undefined
       ? readFileSync(file, 'utf8')
-      : message !== undefined || process.stdin.isTTY
+      : FILE_FIELDS.some((field) => files[field] !== undefined) || process.stdin.isTTY
         ? '{}'
         : await text(process.stdin));
   try {
@@ -140,13 +142,13 @@ async function readInput({
   }
 }
 
-function asObject(input: unknown): object {
+function asObject(input: unknown, field: string): object {
   if (typeof input === 'object' && input !== null && !Array.isArray(input)) return input;
-  throw new UsageError('With --message the input is a JSON object.');
+  throw new UsageError(`With --${field} the input is a JSON object.`);
 }
 
-async function storeMessage(file: string, { blobs, records }: { blobs: BlobStore; records: Records }) {
-  const ref = await blobs.write(createReadStream(file), { prefix: 'uploads', maxBytes: MAX_MESSAGE });
-  await records.blobOwners.own(ref, 'cli', new Date(Date.now() + MESSAGE_EXPIRY).toISOString());
+async function storeFile(file: string, { blobs, records }: { blobs: BlobStore; records: Records }) {
+  const ref = await blobs.write(createReadStream(file), { prefix: 'uploads', maxBytes: MAX_FILE });
+  await records.blobOwners.own(ref, 'cli', new Date(Date.now() + FILE_EXPIRY).toISOString());
   return ref;
 }

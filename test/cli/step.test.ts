@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { steps } from '../../activities/registry.ts';
+import { feedback, metadata, POLICY, range, record } from '../protocols/dmarc/report.ts';
 import { startPeer } from '../support/smtp-peer.ts';
 import { commandFolder, type Folder } from './command-folder.ts';
 
@@ -33,6 +34,25 @@ describe('switchyard step', () => {
     const { status, stdout } = await folder.run(['step', 'mail.parse', '--message', 'mail.eml']);
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ subject: 'Invoice 4711', from: { address: 'ann@a.example' } });
+  });
+
+  test('takes a report file, and refuses one with its code', async () => {
+    await writeFile(
+      join(folder.path, 'good.xml'),
+      feedback(metadata(range('1700000000', '1700086399')) + POLICY + record()),
+    );
+    const { status, stdout } = await folder.run(['step', 'dmarc.parseReport', '--report', 'good.xml']);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      container: 'none',
+      reports: [{ kind: 'aggregate', aggregate: { policy: { domain: 'example.com' }, totals: { messages: 1 } } }],
+    });
+    await writeFile(join(folder.path, 'bad.xml'), '<!DOCTYPE a [<!ENTITY x "y">]><feedback>&x;</feedback>');
+    const refused = await folder.run(['step', 'dmarc.parseReport', '--report', 'bad.xml']);
+    expect([refused.status, refused.stdout]).toEqual([1, '']);
+    expect(refused.stderr).toContain('DOCTYPE');
+    const help = await folder.run(['step', 'dmarc.parseReport', '--help']);
+    expect(help.stdout).toContain('switchyard step dmarc.parseReport --report FILE');
   });
 
   test.each(['--input', '--file', 'standard input'])('takes JSON from %s', async (way) => {
