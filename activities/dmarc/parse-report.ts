@@ -1,4 +1,4 @@
-/** What a reporter sent: aggregate and TLS reports, out of a zip, a gzip or plain, with the first records to look at. */
+/** What a reporter sent: aggregate, failure and TLS reports, out of a zip, a gzip or plain, with the first records to look at. */
 import { z } from 'zod';
 import { defineStep } from '../step.ts';
 import { BlobRef } from '../schemas.ts';
@@ -115,6 +115,23 @@ const Tls = z.object({
     .describe('The first of them; long texts and lists are cut.'),
 });
 
+const Failure = z.object({
+  authFailure: z.array(z.string()).describe('What failed: dmarc, spf, signature, ...'),
+  identityAlignment: z.array(z.string()),
+  sourceIp: Text,
+  reportedDomain: Text,
+  deliveryResult: Text,
+  arrivedAt: z.number().int().nullable().describe('Seconds since 1970.'),
+  mailFrom: Text,
+  rcptTo: z.array(z.string()),
+  envelopeId: Text,
+  authenticationResults: z.array(z.string()),
+  dkim: z.object({ domain: Text, identity: Text, selector: Text }),
+  spfRecords: z.array(z.string()),
+  reporter: z.object({ userAgent: Text, mta: Text }),
+  incidents: z.number().int().describe('How many messages this one stands for.'),
+});
+
 const Warning = z.object({
   code: z.enum(WARNING_CODES),
   field: z.string().describe('Path of the element; empty for the whole.'),
@@ -124,16 +141,17 @@ const Warning = z.object({
 
 export const parseReport = defineStep({
   name: 'dmarc.parseReport',
-  summary: 'Read a DMARC aggregate or TLS report: zip, gzip, XML or JSON, by what the bytes are.',
+  summary: 'Read a DMARC aggregate or failure report, or a TLS report: zip, gzip or plain, by what the bytes are.',
   input: z.object({ report: BlobRef.describe('The stored bytes of the attachment or file, as they came.') }),
   output: z.object({
     container: z.enum(['zip', 'gzip', 'none']).describe('What the reports were packed in.'),
     reports: z.array(
       z.object({
         file: Text.describe('Name inside a zip.'),
-        kind: z.enum(['aggregate', 'tls']),
+        kind: z.enum(['aggregate', 'tls', 'failure']),
         aggregate: Aggregate.nullable(),
         tls: Tls.nullable(),
+        failure: Failure.nullable(),
         warnings: z.array(Warning).describe('What was odd, and taken all the same.'),
       }),
     ),
@@ -181,11 +199,17 @@ export const parseReport = defineStep({
 const ENDS_ALL: ReadonlySet<string> = new Set(['dmarc.too_large', 'dmarc.broken_archive', 'dmarc.truncated']);
 
 function shown(file: string | null, read: ReadReport, records: AggregateRecord[]) {
+  const { kind } = read;
+  const empty = { file, kind, aggregate: null, tls: null, failure: null };
+  if (read.kind === 'failure') {
+    const { warnings, ...failure } = read.failure;
+    return abridge({ ...empty, failure, warnings });
+  }
   if (read.kind === 'tls') {
     const { policies, warnings, ...rest } = read.tls;
     const sum = (name: 'successful' | 'failed') => policies.reduce((all, one) => all + one[name], 0);
     const tls = { ...rest, successful: sum('successful'), failed: sum('failed'), policies };
-    return abridge({ file, kind: read.kind, aggregate: null, tls, warnings });
+    return abridge({ ...empty, tls, warnings });
   }
   const { totals, extensions, warnings, ...rest } = read.aggregate;
   const aggregate = {
@@ -195,5 +219,5 @@ function shown(file: string | null, read: ReadReport, records: AggregateRecord[]
     extensions: extensions.length,
     records: records.map((record) => ({ ...record, extensions: record.extensions.length })),
   };
-  return abridge({ file, kind: read.kind, aggregate, tls: null, warnings });
+  return abridge({ ...empty, aggregate, warnings });
 }

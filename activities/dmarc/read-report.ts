@@ -1,12 +1,16 @@
-/** One file of what a reporter sent, read by what its bytes are. */
+/** One file of what a reporter sent, read by what its bytes are: aggregate (XML), TLS (JSON) or failure report (fields). */
 import type { ReportFile } from './open-report.ts';
 import { AggregateReader } from '../../protocols/dmarc/aggregate-reader.ts';
 import type { AggregateRecord, AggregateReport } from '../../protocols/dmarc/aggregate.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
-import { MAX_TLS_BYTES, type ReportLimits } from '../../protocols/dmarc/limits.ts';
+import { readFailureReport, type FailureReport } from '../../protocols/dmarc/failure.ts';
+import { MAX_FAILURE_BYTES, MAX_TLS_BYTES, type ReportLimits } from '../../protocols/dmarc/limits.ts';
 import { readTlsReport, type TlsReport } from '../../protocols/dmarc/tls.ts';
 
-export type ReadReport = { kind: 'aggregate'; aggregate: AggregateReport } | { kind: 'tls'; tls: TlsReport };
+export type ReadReport =
+  | { kind: 'aggregate'; aggregate: AggregateReport }
+  | { kind: 'tls'; tls: TlsReport }
+  | { kind: 'failure'; failure: FailureReport };
 
 export interface ReadOptions {
   limits?: ReportLimits;
@@ -33,18 +37,26 @@ export async function readReport(
     return { kind: 'aggregate', aggregate: reader.end() };
   }
   if (format === 'json') {
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of bytes) {
-      size += chunk.length;
-      if (size > MAX_TLS_BYTES)
-        throw dmarcError('dmarc.too_large', `The TLS report is larger than ${MAX_TLS_BYTES} bytes.`);
-      chunks.push(chunk);
-    }
-    return { kind: 'tls', tls: readTlsReport(Buffer.concat(chunks), options.now, warnings) };
+    const document = await collect(bytes, MAX_TLS_BYTES, 'TLS');
+    return { kind: 'tls', tls: readTlsReport(document, options.now, warnings) };
+  }
+  if (format === 'feedback') {
+    const document = await collect(bytes, MAX_FAILURE_BYTES, 'failure');
+    return { kind: 'failure', failure: readFailureReport(document, warnings) };
   }
   if (format === 'empty') throw dmarcError('dmarc.empty', 'There is nothing in it.');
-  throw dmarcError('dmarc.not_a_report', `It is ${WORDS[format]}, neither XML nor JSON.`, { format });
+  throw dmarcError('dmarc.not_a_report', `It is ${WORDS[format]}, and no report.`, { format });
 }
 
 const WORDS = { html: 'an HTML page', text: 'text', binary: 'binary data' } as const;
+
+async function collect(bytes: AsyncIterable<Uint8Array>, most: number, kind: string): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of bytes) {
+    size += chunk.length;
+    if (size > most) throw dmarcError('dmarc.too_large', `The ${kind} report is larger than ${most} bytes.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

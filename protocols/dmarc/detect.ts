@@ -1,5 +1,5 @@
 /** What bytes are, by the bytes alone: names and MIME types of report mails are wrong too often to be asked. */
-export type Format = 'empty' | 'zip' | 'gzip' | 'xml' | 'html' | 'json' | 'text' | 'binary';
+export type Format = 'empty' | 'zip' | 'gzip' | 'xml' | 'html' | 'json' | 'feedback' | 'text' | 'binary';
 
 /** So many bytes of the beginning decide. */
 export const DETECT_BYTES = 512;
@@ -19,6 +19,8 @@ export function detectFormat(head: Uint8Array): Format {
   if (/^<(!doctype\s+html|html|head|body|title)\b/i.test(text)) return 'html';
   if (/^<[?!\p{L}_]/u.test(text)) return 'xml';
   if (/^[{[]/.test(text)) return 'json';
+  // RFC 5965, 3.1: a field that every such part has, as good as always its first.
+  if (/^feedback-type[ \t]*:/im.test(text)) return 'feedback';
   return /[\x00-\x08\x0e-\x1a]/.test(text) ? 'binary' : 'text';
 }
 

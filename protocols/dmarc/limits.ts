@@ -37,3 +37,5 @@ export const MAX_UNKNOWN = 10_000;
 export const MAX_ERRORS = 20;
 /** A TLS report is held as a whole: 4 MiB are some 12,000 kinds of failure. */
 export const MAX_TLS_BYTES = 4 * 1_048_576;
+/** The fields of a failure report: lists of DNS records and results, and a canonicalised header in base64. */
+export const MAX_FAILURE_BYTES = 262_144;

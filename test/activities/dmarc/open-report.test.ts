@@ -23,7 +23,8 @@ async function read(bytes: Uint8Array, piece?: number) {
   for await (const file of openReport(inPieces(bytes, piece))) {
     let records = 0;
     const report = await readReport(file, (some) => void (records += some.length), { now: NOW });
-    const { warnings } = report.kind === 'tls' ? report.tls : report.aggregate;
+    if (report.kind !== 'aggregate') throw new Error(report.kind);
+    const { warnings } = report.aggregate;
     read.push({ container: file.container, name: file.name, records, warnings: warnings.map(({ code }) => code) });
   }
   return read;

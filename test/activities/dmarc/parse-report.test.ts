@@ -53,6 +53,8 @@ describe('dmarc.parseReport refuses', () => {
   it.each([
     ['JSON that is cut', tls({}).slice(0, -5), 'dmarc.malformed'],
     ['other JSON', '{"a":1}', 'dmarc.not_a_report'],
+    ['feedback about spam', 'Feedback-Type: abuse\r\nSource-IP: 192.0.2.1\r\n', 'dmarc.not_a_report'],
+    ['300 KB of fields', 'Feedback-Type: auth-failure\r\n' + 'X: y\r\n'.repeat(50_000), 'dmarc.too_large'],
     ['a list', '[]', 'dmarc.not_a_report'],
     ['100,000 brackets', '['.repeat(100_000), 'dmarc.malformed'],
     [
@@ -133,6 +135,53 @@ describe('dmarc.parseReport answers', () => {
       ],
       refused: [{ file: 'note.txt', code: 'dmarc.not_a_report' }],
     });
+  });
+
+  it('for the fields of a failure report (RFC 6591, 3; RFC 9991)', async () => {
+    const fields = [
+      'Feedback-Type: Auth-Failure',
+      'Version: 1',
+      'User-Agent: Receiver/2.0',
+      'Auth-Failure: dmarc',
+      'Identity-Alignment: dkim, spf',
+      'Source-IP: 2001:DB8::0001',
+      'Reported-Domain: Example.com',
+      'Arrival-Date: Sat, 8 Oct 2011 20:15:58 -0500 (CDT)',
+      'Original-Mail-From: <bounce@example.com>',
+      'Original-Rcpt-To: <a@there.test>',
+      'Original-Rcpt-To: <b@there.test>',
+      'Authentication-Results: mx.there.test;',
+      '  dmarc=fail header.from=example.com',
+      'DKIM-Domain: example.com',
+      'Delivery-Result: Reject',
+      'Incidents: 3',
+    ];
+    const { reports } = await run(`${fields.join('\r\n')}\r\n`);
+    expect(reports).toEqual([
+      {
+        file: null,
+        kind: 'failure',
+        aggregate: null,
+        tls: null,
+        failure: {
+          authFailure: ['dmarc'],
+          identityAlignment: ['dkim', 'spf'],
+          sourceIp: '2001:db8::1',
+          reportedDomain: 'example.com',
+          deliveryResult: 'reject',
+          arrivedAt: 1_318_122_958,
+          mailFrom: 'bounce@example.com',
+          rcptTo: ['a@there.test', 'b@there.test'],
+          envelopeId: null,
+          authenticationResults: ['mx.there.test;  dmarc=fail header.from=example.com'],
+          dkim: { domain: 'example.com', identity: null, selector: null },
+          spfRecords: [],
+          reporter: { userAgent: 'Receiver/2.0', mta: null },
+          incidents: 3,
+        },
+        warnings: [{ code: 'address_form', field: 'source-ip', count: 1, example: '2001:DB8::0001' }],
+      },
+    ]);
   });
 
   it('briefly, whatever a stranger wrote into it', async () => {
