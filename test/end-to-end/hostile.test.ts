@@ -27,7 +27,7 @@ const endless = (line: string) => (socket: Socket) => {
 };
 
 /** Where it goes wrong; `unknown` is what may have arrived. */
-const troubles = (): Record<string, { peer: PeerOptions; unknown?: true }> => ({
+const troubles = (): Record<string, { peer: PeerOptions; unknown?: true | 'perhaps' }> => ({
   'hang-greeting': { peer: { greeting: 'hang' } },
   'hang-ehlo': { peer: { ehlo: 'hang' } },
   'hang-mail': { peer: { mail: 'hang' } },
@@ -39,7 +39,8 @@ const troubles = (): Record<string, { peer: PeerOptions; unknown?: true }> => ({
   'cut-mail': { peer: { mail: 'cut' } },
   'cut-rcpt': { peer: { rcpt: 'cut' } },
   'cut-data': { peer: { data: 'cut' } },
-  'cut-message': { peer: { duringData: (socket) => void socket.destroy() } },
+  // A small message and its end may have left before the cut is seen.
+  'cut-message': { peer: { duringData: (socket) => void socket.destroy() }, unknown: 'perhaps' },
   'cut-dot': { peer: { dot: 'cut' }, unknown: true },
   'noise-greeting': { peer: { greeting: noise } },
   'noise-ehlo': { peer: { ehlo: noise, helo: noise } },
@@ -108,8 +109,11 @@ describe.each(['always', 'deferred'] as const)('with runs: %s', (runs) => {
       for (const [index, { data }] of (await Promise.all(troubled)).entries()) {
         const name = names[index]!;
         // In the direct lane the sender keeps what may be tried again, and we what may have arrived.
-        const kept = runs === 'deferred' && !TROUBLES[name]!.unknown;
-        expect(data, name).toMatch(kept ? /^451 4\.4\.\d / : /^250 2\.6\.0 Queued as /);
+        const { unknown } = TROUBLES[name]!;
+        const kept = runs === 'deferred' && unknown !== true;
+        const ours = /^250 2\.6\.0 Queued as /;
+        if (!kept || unknown === undefined) expect(data, name).toMatch(kept ? /^451 4\.4\.\d / : ours);
+        else expect(data, name).toMatch(/^(?:451 4\.4\.\d |250 2\.6\.0 Queued as )/);
       }
       expect(Math.max(...others)).toBeLessThan(CEILING_MS);
       expect(performance.now() - began).toBeLessThan(CEILING_MS * 2);
@@ -127,9 +131,12 @@ describe.each(['always', 'deferred'] as const)('with runs: %s', (runs) => {
         for (const [index, record] of records.entries()) {
           const name = names[index]!;
           const { unknown = false } = TROUBLES[name]!;
-          expect(record, name).toMatchObject({ outcome: 'delivered', resent: unknown });
+          expect(record, name).toMatchObject({
+            outcome: 'delivered',
+            ...(unknown === 'perhaps' ? {} : { resent: unknown }),
+          });
           const { messages, open } = peers.get(name)!;
-          expect(messages.length, name).toBeGreaterThanOrEqual(unknown ? 2 : 1);
+          expect(messages.length, name).toBeGreaterThanOrEqual(unknown === true ? 2 : 1);
           if (!unknown) expect(messages, name).toHaveLength(1);
           await eventually(() => open.size === 0, `no connection to ${name}`);
         }
