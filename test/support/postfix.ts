@@ -76,9 +76,22 @@ export function startPostfix(folder: string, port: number, settings: Record<stri
   const command = (name: string, ...args: string[]) =>
     execFileSync(name, ['-c', config, ...args], { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
   command('postfix', 'start');
+  const pid = Number(readFileSync(join(queue, 'pid', 'master.pid'), 'utf8'));
+  // It is a daemon, and would outlive a test that was ended.
+  const onExit = () => {
+    try {
+      process.kill(pid, 'SIGTERM');
+    } catch {
+      // It ended before.
+    }
+  };
+  process.on('exit', onExit);
   return {
-    pid: Number(readFileSync(join(queue, 'pid', 'master.pid'), 'utf8')),
+    pid,
     command,
-    stop: () => void command('postfix', 'stop'),
+    stop() {
+      process.off('exit', onExit);
+      command('postfix', 'stop');
+    },
   };
 }

@@ -55,7 +55,7 @@ const WEIGHTS: Record<Part, number> = {
 };
 /** ms between two kills, from when mail flows again after the last one; or after so long, whatever flows. */
 const BETWEEN_KILLS = { from: 300, to: 2_500 };
-const PATIENCE = 6_000;
+const PATIENCE = 10_000;
 /** Share of the messages that have their answer when the kills end: without mail under way they prove nothing. */
 const ENOUGH = 0.9;
 /** ms for which the disk stays full. */
@@ -71,12 +71,22 @@ const DISK_MEGABYTES = { base: 128, message: 0.5 };
 export async function runFault(options: FaultOptions): Promise<FaultReport> {
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-fault-'));
   const closing: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
+  const closeAll = async () => {
+    for (const close of closing.splice(0).reverse()) await close();
+  };
+  // Ctrl-C leaves no disk mounted and no postfix running.
+  const interrupted = () => void closeAll().finally(() => process.exit(INTERRUPTED));
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   try {
     return await runIn(folder, options, closing);
   } finally {
-    for (const close of closing.reverse()) await close();
+    await closeAll();
+    process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
   }
 }
+
+/** Exit status: 128 + SIGINT. */
+const INTERRUPTED = 130;
 
 /** @param closing what is to be done afterwards, last one first */
 async function runIn(folder: string, options: FaultOptions, closing: (() => unknown)[]): Promise<FaultReport> {
