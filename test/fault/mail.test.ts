@@ -75,6 +75,11 @@ describe('the reckoning', () => {
       [['What arrives twice is marked', key]],
     ],
     ['an open record', { records: [{ ...record, outcome: 'accepted' }] }, [['Every record comes to an end', 'r1']]],
+    [
+      'a record that says failed of what arrived',
+      { records: [{ ...record, outcome: 'failed' }] },
+      [['A record does not say failed of what got 250', key]],
+    ],
     ['a missing record', { records: [] }, [['What got 250 has a record', key]]],
     [
       'blobs that are missing or left',

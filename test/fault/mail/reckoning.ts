@@ -115,6 +115,10 @@ export function reckon(evidence: Evidence): Report {
           ),
       ),
     },
+    {
+      promise: 'A record does not say failed of what got 250',
+      ids: accepted.filter((key) => recordsOf.get(key)?.some(({ outcome }) => outcome === 'failed')),
+    },
     { promise: 'What got 250 has a record', ids: accepted.filter((key) => !recordsOf.has(key)) },
     {
       promise: 'Every message is answered in the end',
