@@ -56,6 +56,8 @@ export interface Report {
   markedButOnce: number;
   /** Told 5xx, though an attempt whose end nobody knew had brought it there. */
   refusedYetArrived: number;
+  /** Told 5xx, though the record says only that an attempt failed; each with what was told. */
+  refusedYetFailed: string[];
   records: Partial<Record<string, number>>;
   blobs: Omit<BlobEvidence, 'lost' | 'orphans'>;
   deaths: string[];
@@ -154,6 +156,9 @@ export function reckon(evidence: Evidence): Report {
     duplicatesMarked: twice.filter(isMarked).length,
     markedButOnce: keys.filter((key) => isMarked(key) && !twice.includes(key)).length,
     refusedYetArrived: refused.filter((key) => times(key).arrived > 0).length,
+    refusedYetFailed: refused
+      .filter((key) => recordsOf.get(key)?.some(({ outcome }) => outcome === 'failed'))
+      .map((key) => `${key}: ${recipients.get(key)?.text}`),
     records: countBy(records.map(({ outcome }) => outcome)),
     blobs: { stored, owners, strays, unowned },
     deaths: evidence.deaths,

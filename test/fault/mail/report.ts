@@ -24,6 +24,7 @@ export function reportText(report: FaultReport): string {
     ['twice', `${report.duplicates}, of them marked ${report.duplicatesMarked}`],
     ['marked, and here once', report.markedButOnce],
     ['refused, yet arrived', report.refusedYetArrived],
+    ['refused, recorded as failed', report.refusedYetFailed.join('; ') || 'none'],
     ['records', counts(report.records)],
     ['blobs', counts(report.blobs)],
     ['ended by themselves', report.deaths.length === 0 ? 'none' : report.deaths.slice(0, IDS_SHOWN).join('; ')],
