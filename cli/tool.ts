@@ -1,4 +1,4 @@
-/** Runs a development tool of node_modules on this terminal, for `switchyard test`, `lint` and `build`; and scripts, for `bench` and `fuzz`. */
+/** Runs a development tool of node_modules on this terminal, for `switchyard test`, `lint` and `build`; and scripts, for `bench`, `fuzz` and `fault`. */
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
