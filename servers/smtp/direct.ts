@@ -17,6 +17,7 @@ import { routeMailId, taskQueues } from '../../workflows/mail/contract.ts';
 import { inSessionFor } from '../mail/direct-record.ts';
 import { keptUntil, routeMailInput } from '../mail/run-input.ts';
 import { startRun } from '../mail/start-run.ts';
+import { startDeliveryWait } from './delivery-wait.ts';
 import { answerOfRecord, ask, deliveryKeyOf, unreachable, type Handover } from './handover.ts';
 import type { Reception, Transaction } from './receive.ts';
 import { localTrouble, replyError } from './reply.ts';
@@ -139,17 +140,17 @@ class DirectDelivery {
   /** One attempt, or undefined when the message has a record by now. */
   async #attempt(before: MailActivity | undefined): Promise<Told | undefined> {
     const { dependencies, log } = this.#reception;
-    const { sessionWait } = dependencies.configuration.mail;
+    const { configuration } = dependencies;
     const record = { ...this.#handover.record, deliveryKey: this.#deliveryKey, attempts: 1 };
     record.resent = before !== undefined && (await this.#mayHaveArrived(before));
     this.#handover.record = record;
     const stored = this.#store(false);
     stored.catch(() => undefined);
     let exists: unknown;
-    const patience = new AbortController();
-    const timer = setTimeout(() => patience.abort(), sessionWait);
+    // It goes on when the client hangs up: what became of the message is in the record, for when it comes again.
+    const wait = startDeliveryWait(configuration);
     const hooks = {
-      stage: () => undefined,
+      stage: wait.stage,
       log,
       resent: record.resent,
       beforeFinalDot: async (host: string) => {
@@ -161,12 +162,10 @@ class DirectDelivery {
       },
     };
     const input = relayInput(this.#handover, this.#destination);
-    const prepared = { ...this.#held, slotWait: sessionWait };
-    const result = await attempt(input, dependencies, patience.signal, hooks, prepared).finally(() =>
-      clearTimeout(timer),
-    );
+    const prepared = { ...this.#held, slotWait: configuration.mail.sessionWait };
+    const result = await attempt(input, dependencies, wait.signal, hooks, prepared).finally(wait.end);
     if (exists) return undefined;
-    const told = await this.#settle(result, patience.signal.aborted);
+    const told = await this.#settle(result, wait.signal.aborted);
     log.info({ message: record.messageId, recipient: record.recipient, told }, 'answered in its session');
     return told;
   }

@@ -53,14 +53,14 @@ export interface Reception {
 export async function receive(stream: SMTPServerDataStream, begun: Transaction, reception: Reception): Promise<string> {
   const { dependencies, log } = reception;
   const direct = directDestination(begun, dependencies.configuration);
-  const transaction = direct === undefined ? begun : { ...begun, receivedAt: new Date().toISOString() };
   const reading = direct === undefined ? read : readForward;
-  const { blob, facts, verified, held } = await reading(stream, transaction, dependencies).catch(
+  const { blob, facts, verified, held, receivedAt } = await reading(stream, begun, dependencies).catch(
     async (thrown: unknown) => {
-      if (thrown instanceof PermanentError) await recordRefusal(thrown, transaction, dependencies);
+      if (thrown instanceof PermanentError) await recordRefusal(thrown, begun, dependencies);
       throw thrown;
     },
   );
+  const transaction = { ...begun, receivedAt };
 
   const isSrsReturn = transaction.recipients.every(({ route }) => route.kind === 'srs');
   const circle = loopReply(
@@ -110,6 +110,8 @@ interface Read {
   facts: MessageFacts;
   verified: Verified;
   held?: Held;
+  /** ISO 8601, when it is written into the message already. */
+  receivedAt?: string;
 }
 
 /** For the direct lane: in memory where it is small, verified and signed in one go. */
@@ -123,7 +125,9 @@ async function readForward(
     dependencies,
     Math.min(IN_MEMORY, dependencies.configuration.mail.limits.messageSize),
   );
-  const { sourceAddress, helo, sender, receivedAt = '' } = transaction;
+  // When all of it was here: from then on counts how long a session may be at it.
+  const receivedAt = new Date().toISOString();
+  const { sourceAddress, helo, sender } = transaction;
   const request = { key: taken.blob.key, bytes, sourceAddress, helo, sender };
   const { authenticator, configuration, keys } = dependencies;
   const { address = '', route } = transaction.recipients[0] ?? {};
@@ -132,7 +136,7 @@ async function readForward(
     throw thrown;
   });
   if (signer instanceof PermanentError)
-    return { ...taken, verified: await authenticator.verify(request), held: { bytes, signed: signer } };
+    return { ...taken, receivedAt, verified: await authenticator.verify(request), held: { bytes, signed: signer } };
   const arrival = {
     ...transaction,
     receivedAt,
@@ -147,7 +151,7 @@ async function readForward(
     received: receivedBy(arrival, configuration.hostname),
     signer: { domain, selector, privateKey },
   });
-  return { ...taken, verified, held: signed ? { bytes, signed } : undefined };
+  return { ...taken, receivedAt, verified, held: signed ? { bytes, signed } : undefined };
 }
 
 async function read(

@@ -84,6 +84,11 @@ const Mail = z.strictObject({
   signing: z.strictObject({ dkim: z.boolean().default(true), arc: z.boolean().default(true) }).prefault({}),
   /** How long a session waits for the first delivery before it answers 250 'queued'. Senders wait 10 minutes (RFC 5321, 4.5.3.2.6). */
   sessionWait: Duration.default(20_000),
+  /**
+   * How long a session of the direct lane waits for the answer to its final dot, `sessionWait` or not: to give up there
+   * is to send the message twice. With the waits before it, it stays below the five minutes of impatient senders.
+   */
+  finalDotWait: Duration.default(240_000),
   retry: z
     .strictObject({
       /** Waits between attempts; the last one repeats. */

@@ -1,14 +1,18 @@
 /** The direct lane through real processes, and beside it the same mail as runs: what both leave in the records is the same. */
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Behaviour } from '../../cli/demo/destination.ts';
 import { FORWARD_DOMAIN, MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../cli/demo/world.ts';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { eventually, openHouse, simpleMessage, type House } from '../support/house.ts';
+import { openSmtp, stuffed } from '../support/smtp-client.ts';
 
 const NOWHERE = 'nowhere.test';
 const CASES = ['plain', 'refused', 'refused-late', 'hangs', 'cuts', 'defers'] as const;
+/** Its answer to the final dot comes after `sessionWait` and before `finalDotWait`. */
+const SLOW = { address: 'slow', answersAfterMs: 4_500 };
 let house: House;
 let closedPort: number;
 
@@ -19,9 +23,15 @@ beforeAll(async () => {
   probe.close();
   const forward = (address: string, to = `${address}@${MAILBOX_DOMAIN}`) => ({ address, forward: [to] });
   house = await openHouse({
+    destination: {
+      onArrival: async ({ recipients }) => {
+        if (recipients.includes(mailbox(SLOW.address))) await sleep(SLOW.answersAfterMs);
+      },
+    },
     mail: {
       runs: 'deferred',
       sessionWait: '3s',
+      finalDotWait: '6s',
       limits: { verification: '2s' },
       retry: { delays: ['1s'], giveUpAfter: '5d' },
       domains: {
@@ -31,11 +41,12 @@ beforeAll(async () => {
             ...CASES.map((name) => ({ ...forward(`run-${name}`), runs: 'always' as const })),
             { address: 'both', forward: [`plain@${MAILBOX_DOMAIN}`, `other@${MAILBOX_DOMAIN}`] },
             forward('gone', `someone@${NOWHERE}`),
+            forward(SLOW.address),
           ],
         },
       },
     },
-    outbound: { dataTimeout: '4s', transport: { [NOWHERE]: `127.0.0.1:${closedPort}` } },
+    outbound: { dataTimeout: '8s', transport: { [NOWHERE]: `127.0.0.1:${closedPort}` } },
   });
 });
 afterAll(() => house?.close());
@@ -50,6 +61,21 @@ const newest = async (localPart: string): Promise<MailActivity> => {
   const [record] = await house.records.activity.list({ recipient: at(localPart), limit: 1 });
   if (!record) throw new Error(`no record of ${localPart}`);
   return record;
+};
+const atItsFinalDot = (localPart: string): Promise<MailActivity> =>
+  eventually(async () => {
+    const [record] = await house.records.activity.list({ recipient: at(localPart), limit: 1 });
+    const [row] = record ? await house.records.deliveries.list(record.id) : [];
+    return record?.outcome === 'accepted' && row?.state === 'committing' ? record : undefined;
+  }, 'an attempt at its final dot');
+/** A session that has sent its message, or the beginning of it, and has no answer. */
+const begin = async (localPart: string, bytes: Buffer | string) => {
+  const { address, helo } = house.world.senders.plain;
+  const client = await openSmtp(house.installation.addresses.smtp, address);
+  for (const line of [`EHLO ${helo}`, `MAIL FROM:<sender@${PLAIN_DOMAIN}>`, `RCPT TO:<${at(localPart)}>`, 'DATA'])
+    await client.command(line);
+  client.raw(bytes);
+  return client;
 };
 
 describe('both lanes leave the same records', () => {
@@ -233,11 +259,7 @@ describe('a message in the direct lane', () => {
     house.destination.behave(mailbox('hangs'), { does: 'hang', times: 1 });
     const message = simpleMessage(at('hangs'));
     const first = send('hangs', message).catch(() => undefined);
-    const committing = await eventually(async () => {
-      const record = await newest('hangs');
-      const [row] = await house.records.deliveries.list(record.id);
-      return record.outcome === 'accepted' && row?.state === 'committing' ? record : undefined;
-    }, 'an attempt at its final dot');
+    const committing = await atItsFinalDot('hangs');
     expect(committing).toMatchObject({ workflowId: null, attempts: 1 });
     const smtp = house.installation.processes.find((one) => one.name === 'smtp');
     process.kill(smtp?.pid ?? 0, 'SIGKILL');
@@ -249,6 +271,53 @@ describe('a message in the direct lane', () => {
     expect(again).toMatch(/^250 .*Delivered/);
     expect(await newest('hangs')).toMatchObject({ id: committing.id, outcome: 'delivered', attempts: 2, resent: true });
   });
+});
+
+describe('a destination that has the message and takes longer than sessionWait', () => {
+  it('is waited for: the message goes out once, and its 250 goes to the sender', async () => {
+    const before = arrivals('slow').length;
+    expect((await send('slow')).data).toMatch(/^250 2\.6\.0 Delivered \(/);
+    const record = await newest('slow');
+    expect(record).toMatchObject({ outcome: 'delivered', attempts: 1, resent: false, workflowId: null });
+    expect(arrivals('slow').length).toBe(before + 1);
+  });
+
+  it('is waited for when the sender hangs up, who hears of it on coming again', async () => {
+    const before = arrivals('slow').length;
+    const message = simpleMessage(at('slow'));
+    const client = await begin('slow', stuffed(message));
+    const { id } = await atItsFinalDot('slow');
+    client.close();
+    const again = await Promise.all([send('slow', message), send('slow', message)]);
+    for (const { data } of again) expect(data).toMatch(/^250 2\.6\.0 Delivered \(/);
+    expect(await newest('slow')).toMatchObject({ id, outcome: 'delivered', resent: false, workflowId: null });
+    expect((await send('slow', message)).data).toMatch(/^250 2\.6\.0 Delivered \(/);
+    expect(arrivals('slow').length).toBe(before + 1);
+  });
+
+  it('and never answers gets it again, marked, though the sender has hung up', async () => {
+    const before = arrivals('hangs').length;
+    house.destination.behave(mailbox('hangs'), { does: 'hang', times: 1 });
+    const message = simpleMessage(at('hangs'));
+    const client = await begin('hangs', stuffed(message));
+    const { id } = await atItsFinalDot('hangs');
+    client.close();
+    const record = await house.finalRecord(at('hangs'));
+    expect(record).toMatchObject({ id, outcome: 'delivered', attempts: 2, resent: true });
+    expect((await send('hangs', message)).data).toMatch(/^250 /);
+    expect(arrivals('hangs').length).toBe(before + 1);
+  });
+});
+
+it('a message that comes slowly was received when all of it was here: nobody takes its session for dead', async () => {
+  const [head = '', body = ''] = simpleMessage(at('plain')).split(/(?<=\r\n\r\n)/);
+  const client = await begin('plain', head);
+  await send('both');
+  const before = Date.now();
+  client.raw(stuffed(body));
+  expect(await client.reply()).toMatch(/^250 .*Delivered/);
+  client.close();
+  expect(Date.parse((await newest('plain')).receivedAt)).toBeGreaterThanOrEqual(before);
 });
 
 const sourceOf = ({ address, helo }: { address: string; helo: string }) => ({ source: address, helo });
