@@ -8,6 +8,7 @@ import { blobOwnerRecords } from './blob-owners.ts';
 import { deliveryRecords } from './deliveries.ts';
 import { inSessionRecords } from './in-session.ts';
 import { inboxRecords } from './inbox.ts';
+import { jobRecords } from './jobs.ts';
 import { keyRecords } from './keys.ts';
 import { migrate } from './migrations/index.ts';
 import type { Records } from './port.ts';
@@ -74,6 +75,7 @@ export function recordsOver(database: Database): Records {
     audit: auditRecords(database),
     inbox: inboxRecords(database),
     keys: keyRecords(database),
+    jobs: jobRecords(database),
     check: () => probe(database),
     close: () => database.destroy(),
   };

@@ -15,6 +15,7 @@ import type {
 } from '../../protocols/mail/authentication.ts';
 import type { SmtpReply } from '../../protocols/mail/reply.ts';
 import type { BlobRef } from '../blobs/port.ts';
+import type { JobRecords } from './jobs-port.ts';
 
 export type { ArcVerdict, Authentication, DkimVerdict, DmarcVerdict, SmtpReply, SpfVerdict };
 
@@ -397,6 +398,7 @@ export interface Records {
   audit: AuditRecords;
   inbox: InboxRecords;
   keys: KeyRecords;
+  jobs: JobRecords;
   /** Writes and reads a probe row. */
   check(): Promise<void>;
   close(): Promise<void>;

@@ -106,6 +106,28 @@ export interface Tables {
   inbox_recipients: { message_id: string; recipient: string };
   keys: { id: string; domain: string; selector: string; public_key: string; sealed: string; created_at: string };
   secrets: { name: string; sealed: string };
+  jobs: {
+    id: string;
+    key: string;
+    kind: string;
+    workflow: string;
+    parameters: string;
+    requested_by: string;
+    requested_at: string;
+    state: string;
+    progress: string | null;
+    started_at: string | null;
+    ended_at: string | null;
+    error_code: string | null;
+    error_text: string | null;
+    workflow_id: string | null;
+    taken_by: string | null;
+  };
+  /** Which job a request was answered with. */
+  job_requests: { request_id: string; job_id: string };
+  job_log: { job_id: string; line: number; at: string; words: string };
+  /** Steps of jobs at work. */
+  job_leases: { job_id: string; act: string; holder: string; until: string };
   probe: { name: string; value: string };
   migrations: { number: number; name: string; applied_at: string };
 }

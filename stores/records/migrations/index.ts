@@ -5,6 +5,7 @@ import { hold } from '../locks.ts';
 import { timeNow, type Database, type Tables } from '../tables.ts';
 import { foundation } from './0001-foundation.ts';
 import { triggers } from './0002-triggers.ts';
+import { jobs } from './0003-jobs.ts';
 
 /** `up` sees the schema of its own time, hence no table types. */
 export interface Migration {
@@ -13,7 +14,7 @@ export interface Migration {
 }
 
 /** Numbered from 1 by their place. */
-export const migrations: readonly Migration[] = [foundation, triggers];
+export const migrations: readonly Migration[] = [foundation, triggers, jobs];
 
 /**
  * Brings the schema up to the code, all or nothing, in one write transaction: processes that start together take

@@ -13,6 +13,7 @@ import { createAuthority } from '../../support/certificates.ts';
 import { hasPostgres, startPostgres, type PostgresServer } from '../../support/postgres.ts';
 import { activity } from '../contract/activity.ts';
 import { atOnceContract } from '../contract/at-once.ts';
+import { jobsContract } from '../contract/jobs.ts';
 import { recordsContract, type OpenedRecords } from '../contract/records.ts';
 import { triggersContract } from '../contract/triggers.ts';
 
@@ -61,6 +62,7 @@ describe.skipIf(!hasPostgres)('with a server', () => {
   recordsContract('PostgreSQL', openForContract);
   triggersContract('PostgreSQL', openForContract);
   atOnceContract('PostgreSQL', openForContract);
+  jobsContract('PostgreSQL', openForContract);
 
   describe('records in PostgreSQL', () => {
     it('syncs every commit and reads what is committed, whatever the defaults of the server', async () => {

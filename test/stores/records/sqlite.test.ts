@@ -12,6 +12,7 @@ import { openRecords, RECORDS_FILE } from '../../../stores/records/open.ts';
 import { openSqlite } from '../../../stores/records/sqlite.ts';
 import { activity } from '../contract/activity.ts';
 import { atOnceContract } from '../contract/at-once.ts';
+import { jobsContract } from '../contract/jobs.ts';
 import { recordsContract, type OpenedRecords } from '../contract/records.ts';
 import { triggersContract } from '../contract/triggers.ts';
 
@@ -62,6 +63,7 @@ async function openForContract(): Promise<OpenedRecords> {
 recordsContract('SQLite', openForContract);
 triggersContract('SQLite', openForContract);
 atOnceContract('SQLite', openForContract);
+jobsContract('SQLite', openForContract);
 
 describe('records in SQLite', () => {
   it('makes the folder and its files for their owner alone', async () => {
