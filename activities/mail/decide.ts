@@ -107,7 +107,7 @@ const unknownRecipient = (recipient: string): RecipientRoute => ({
 async function srsRoute(
   recipient: string,
   domain: string,
-  dependencies: Pick<Dependencies, 'configuration' | 'keys'>,
+  dependencies: Pick<Dependencies, 'configuration' | 'records' | 'keys'>,
 ): Promise<RecipientRoute> {
   try {
     return { kind: 'srs', domain, destinations: [await originalSender(recipient, dependencies)] };

@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { PermanentError, TemporaryError } from '../../protocols/errors.ts';
 import { needsUtf8, parseAddress } from '../../protocols/mail/address.ts';
+import { UNLIMITED } from '../../protocols/mail/limits.ts';
 import { formatReply } from '../../protocols/mail/reply.ts';
 import { defineStep } from '../step.ts';
 import { BlobRef, SmtpReply } from '../schemas.ts';
+import { guardBlob } from './verify.ts';
 import type { TransmissionResult } from '../network/dialer.ts';
 import type { Delivery } from '../../stores/records/port.ts';
 
@@ -59,12 +61,16 @@ export const deliver = defineStep({
     'mtasts.failed',
     'network.address_refused',
     'records.unavailable',
+    'smtp.bare_newline',
+    'smtp.nul',
   ],
   async run({ message, sender, recipient, utf8 = false, eightBit = true }, { blobs, dialer, records }, step) {
     const { domain } = parseAddress(recipient);
     const act = actOf(step.idempotencyKey, sender, message.sha256);
     const before = await records.deliveries.begin(act, recipient);
     if (before?.state === 'delivered' || before?.state === 'refused') return asRecorded(before, recipient);
+    // Anybody may have stored it: what SMTP cannot carry as it is must not reach a server that reads it its own way.
+    await guardBlob(blobs, message.key, UNLIMITED);
     const route = await dialer.route(domain, step.signal);
     const result = await dialer.transmit(
       {

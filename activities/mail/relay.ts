@@ -190,9 +190,9 @@ export async function attempt(
 }
 
 /** What others sent leaves under an address of ours; what we sent is ours already. */
-async function envelopeSender({ kind, sender, domain }: Input, dependencies: Part): Promise<string> {
+async function envelopeSender({ kind, sender, domain, activityId }: Input, dependencies: Part): Promise<string> {
   if (kind === 'bounce') return '';
-  return kind === 'send' ? sender : rewriteForDomain(sender, domain, dependencies);
+  return kind === 'send' ? sender : rewriteForDomain(sender, domain, dependencies, activityId);
 }
 
 async function signMessage(

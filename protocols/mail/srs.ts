@@ -7,7 +7,8 @@
  *     SRS0=...@first     ->  SRS1=HHHHHHHH=first==...@second
  *
  * A rewritten local part may be longer than the 64 octets of RFC 5321, 4.5.3.1.1: it holds a whole address.
- * Nearly all servers take it, the alternative is no delivery at all, and postsrsd does the same.
+ * Nearly all servers take it, the alternative is no delivery at all, and postsrsd does the same. The whole address
+ * stays within the path of 4.5.3.1.3: a longer one could not come back.
  */
 import { createHmac, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { PermanentError } from '../errors.ts';
@@ -33,20 +34,28 @@ export interface SrsOptions {
  */
 export const HASH_LENGTH = 8;
 
+/**
+ * Octets of an address that we make. A path of 256 with its brackets has room for 254; some servers, what stands at our
+ * own door among them, take one less.
+ */
+export const MAX_REWRITTEN = 253;
+
 /** Base64 characters of a whole HMAC-SHA1 without padding. */
 const WHOLE_HASH = 27;
 
 /**
  * The envelope sender for a message that `options.alias` forwards. The null sender stays null, and a sender of
  * that same domain stays as it is.
- * @throws PermanentError `address.invalid`
+ * @throws PermanentError `address.invalid`, `srs.too_long`
  */
 export function rewriteSender(sender: string, options: SrsOptions & { alias: string }): string {
   if (sender === '') return '';
   const { localPart, domain } = parseAddress(sender);
   const alias = options.alias.toLowerCase();
   if (domain === alias) return sender;
-  return formatAddress({ localPart: rewriteLocalPart(localPart, domain, options), domain: alias });
+  const made = formatAddress({ localPart: rewriteLocalPart(localPart, domain, options), domain: alias });
+  if (Buffer.byteLength(made) > MAX_REWRITTEN) throw tooLong(sender, made);
+  return made;
 }
 
 function rewriteLocalPart(localPart: string, domain: string, options: SrsOptions): string {
@@ -155,6 +164,16 @@ function ageInDays(stamp: string, now: number): number {
   const [high, low] = [...stamp.toUpperCase()].map((digit) => DIGITS.indexOf(digit));
   if (stamp.length !== 2 || high === undefined || low === undefined || high < 0 || low < 0) return Infinity;
   return (Math.floor(now / DAY) - (high * 32 + low) + 2 * DAYS) % DAYS;
+}
+
+function tooLong(sender: string, made: string): PermanentError {
+  const octets = Buffer.byteLength(made);
+  return new PermanentError({
+    code: 'srs.too_long',
+    message: `${JSON.stringify(sender.slice(0, 100))} rewritten would have ${octets} octets, ${MAX_REWRITTEN} are allowed.`,
+    fix: 'Leave a sender address of this domain instead (RFC 5321, 4.5.3.1.3).',
+    details: { octets },
+  });
 }
 
 function invalid(address: string, why: string): PermanentError {

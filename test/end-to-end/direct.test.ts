@@ -249,6 +249,25 @@ describe('a message in the direct lane', () => {
     expect(record).toMatchObject({ outcome: 'delivered', workflowId: null, ruleId: null });
   });
 
+  it.each(['plain', 'run-plain'])('with a sender of 253 octets goes out and comes back, from %s', async (localPart) => {
+    const domain = `${'d'.repeat(63)}.${'e'.repeat(63)}.${'f'.repeat(48)}.${PLAIN_DOMAIN}`;
+    const from = `${'a'.repeat(64)}@${domain}`.slice(-253);
+    house.dns.set(domain, [`TXT v=spf1 ip4:${house.world.senders.plain.address} -all`]);
+    house.destination.behave(from, { does: 'accept' });
+    const { data } = await house.send({ to: [at(localPart)], from });
+    expect(data).toMatch(/^250 .*Delivered/);
+    const srs = arrivals(localPart).at(-1)?.sender ?? '';
+    // RFC 5321, 4.5.3.1.3.
+    expect(Buffer.byteLength(`<${srs}>`)).toBeLessThanOrEqual(256);
+    expect(srs).toMatch(/^SRS0=.*@forward\.test$/);
+    const answer = simpleMessage(srs, 'Undelivered');
+    await house.send({ from: '', to: [srs], ...sourceOf(house.world.senders.mailbox), message: answer });
+    const record = await house.finalRecord(srs);
+    expect(record).toMatchObject({ ruleId: null, action: { type: 'forward', destinations: [from] } });
+    const forged = srs.replace(/[0-9a-f](?=@)/, (digit) => (digit === '0' ? '1' : '0'));
+    expect((await house.send({ from: '', to: [forged] })).rcpt).toEqual([expect.stringMatching(/^550 5\.1\.1 /)]);
+  });
+
   it('is refused by the policy as in a run, and nothing of it is stored', async () => {
     const { data } = await house.send({ to: [at('plain')], ...sourceOf(house.world.senders.forger) });
     expect(data).toMatch(/^550 5\.7\.26 /);

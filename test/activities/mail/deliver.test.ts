@@ -126,4 +126,16 @@ describe('mail.deliver', () => {
     expect(deliver.errors).toContain(code);
     expect(peer.messages).toEqual([]);
   });
+
+  it.each([
+    ['a NUL in its header', 'Subject: a\0b\r\n\r\nBody\r\n', 'smtp.nul'],
+    ['a NUL in its body', 'Subject: a\r\n\r\nBo\0dy\r\n', 'smtp.nul'],
+    ['a bare LF', 'Subject: a\r\n\r\nOne\n.\r\nTwo\r\n', 'smtp.bare_newline'],
+    ['a bare CR at its end', 'Subject: a\r\n\r\nOne\r', 'smtp.bare_newline'],
+  ])('refuses an uploaded message with %s, and connects to nobody', async (_what, text, code) => {
+    const uploaded = await blobs.write(Readable.from([Buffer.from(text)]), { prefix: 'mail', maxBytes: 10_000 });
+    await expect(run({ message: uploaded })).rejects.toMatchObject({ name: 'PermanentError', code });
+    expect(deliver.errors).toContain(code);
+    expect(peer.connections).toBe(0);
+  });
 });

@@ -71,6 +71,31 @@ describe('refuses', () => {
   });
 });
 
+/** A sender of so many octets, with labels and a local part of lengths that are allowed. */
+const senderOf = (octets: number): string => {
+  const tail = `@${'d'.repeat(63)}.${'e'.repeat(63)}.${'f'.repeat(30)}.example.org`;
+  return `${'a'.repeat(octets - tail.length)}${tail}`;
+};
+
+describe('the length of what it makes', () => {
+  // SRS0= + 8 of MAC + = + 2 of day + = + domain = local part @fwd.test
+  const added = 'SRS0=HHHHHHHH=TT='.length + '@fwd.test'.length;
+  it('is that of a path (RFC 5321, 4.5.3.1.3), and such an address comes back', () => {
+    const longest = senderOf(253 - added);
+    const made = rewriteSender(longest, { ...options, alias: 'fwd.test' });
+    expect(Buffer.byteLength(made)).toBe(253);
+    expect(reverseSender(made, options)).toBe(longest);
+  });
+  it('is never more, in octets and not in characters', () => {
+    const alias = 'fwd.test';
+    const rewrite = (sender: string) => permanentCode(() => rewriteSender(sender, { ...options, alias }));
+    expect(rewrite(senderOf(254 - added))).toBe('srs.too_long');
+    expect(rewrite(senderOf(253 - added).replace('a', 'ö'))).toBe('srs.too_long');
+    const first = rewriteSender(senderOf(253 - added), { ...options, alias });
+    expect(permanentCode(() => rewriteSender(first, { ...options, alias: 'second.test' }))).toBe('srs.too_long');
+  });
+});
+
 describe('takes back what it made', () => {
   it.each([
     'alice@example.org',
