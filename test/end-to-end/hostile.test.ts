@@ -61,7 +61,7 @@ describe.each(['always', 'deferred'] as const)('with runs: %s', (runs) => {
   let allowed: Peer;
   const peers = new Map<string, Peer>();
   const at = (localPart: string) => `${localPart}@${FORWARD_DOMAIN}`;
-  const DOMAINS = ['private', 'metadata', 'ipv6', 'mapped', 'alias', 'number', 'self', 'strict'];
+  const DOMAINS = ['private', 'metadata', 'ipv6', 'mapped', 'alias', 'number', 'self', 'circle', 'null', 'strict'];
 
   beforeAll(async () => {
     for (const [name, { peer }] of Object.entries(TROUBLES)) peers.set(name, await startPeer(peer));
@@ -144,7 +144,7 @@ describe.each(['always', 'deferred'] as const)('with runs: %s', (runs) => {
     );
   });
 
-  describe('a domain that leads into our own network', () => {
+  describe('a domain that leads into our own network, or nowhere', () => {
     beforeAll(() => {
       const { dns } = house;
       for (const name of DOMAINS) dns.set(`${name}.test`, [`MX 10 mx.${name}.test`]);
@@ -155,6 +155,8 @@ describe.each(['always', 'deferred'] as const)('with runs: %s', (runs) => {
       dns.set('mx.alias.test', ['CNAME mx.private.test']);
       dns.set('number.test', ['MX 10 127.0.0.1']);
       dns.set('self.test', [`MX 10 ${FORWARD_HOST}`]);
+      dns.set('mx.circle.test', ['CNAME mx.circle.test']);
+      dns.set('null.test', ['MX 0 .', 'A 127.0.0.1']);
     });
 
     it.each([
@@ -165,6 +167,8 @@ describe.each(['always', 'deferred'] as const)('with runs: %s', (runs) => {
       ['alias', /^550 5\.4\.4 /, 'network.address_refused'],
       ['number', /^550 5\.1\.2 /, 'mail.no_host'],
       ['self', /^554 5\.4\.6 /, 'mail.loop'],
+      ['circle', /^550 5\.1\.2 /, 'mail.no_host'],
+      ['null', /^556 5\.1\.10 /, 'mail.null_mx'],
     ])('%s is refused, and the sender is told in the session', async (name, reply, code) => {
       const { data } = await house.send({ to: [at(name)] });
       expect(data).toMatch(reply);

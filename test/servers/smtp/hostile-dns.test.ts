@@ -1,13 +1,13 @@
 /** Senders whose name servers are silent, lie, go in circles or never end: the answer comes, and others do not wait. */
 import { randomBytes } from 'node:crypto';
-import * as packet from 'dns-packet';
-import type { Answer, Packet, Question } from 'dns-packet';
+import type { Answer } from 'dns-packet';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { alias, liar, many, reply, type Lie } from '../../support/lying-dns.ts';
 import { besides, GOOD, OWN_DOMAIN, startReceiver, type Receiver } from '../../support/receiver.ts';
 
 const CEILING_MS = 10_000;
 /** What the name server of `<key>.liar.test` says about its records. */
-const LIES: Record<string, (question: Question, query: Packet) => Buffer | undefined> = {
+const LIES: Record<string, Lie> = {
   garbage: () => randomBytes(200),
   'other-id': (question, query) => reply({ ...query, id: ((query.id ?? 0) + 1) % 65_536 }, [pass(question.name)]),
   'other-name': (_question, query) => reply(query, [pass('plain.test')]),
@@ -30,7 +30,6 @@ const LIES: Record<string, (question: Question, query: Packet) => Buffer | undef
     ]),
 };
 
-const many = <T>(count: number, make: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i));
 const txt = (name: string, text: string): Answer => ({
   type: 'TXT',
   name,
@@ -38,34 +37,12 @@ const txt = (name: string, text: string): Answer => ({
   data: text.match(/.{1,255}/gs) ?? [],
 });
 const pass = (name: string): Answer => txt(name, 'v=spf1 +all');
-const alias = (name: string, data: string): Answer => ({ type: 'CNAME', name, ttl: 1, data });
-const reply = (query: Packet, answers: Answer[]): Buffer =>
-  packet.encode({
-    type: 'response',
-    id: query.id,
-    flags: packet.AUTHORITATIVE_ANSWER,
-    questions: query.questions,
-    answers,
-  });
 
 let receiver: Receiver;
 beforeAll(async () => {
   receiver = await startReceiver({
     mail: { limits: { verification: '3s' } },
-    lie: (question, query, transport) => {
-      const name = question.name.toLowerCase();
-      if (!name.endsWith('liar.test')) return undefined;
-      const lie = LIES[name.split('.').at(-3) ?? '']?.(question, query);
-      const udp = transport === 'udp' && (lie?.length ?? 0) > 512;
-      return udp
-        ? packet.encode({
-            type: 'response',
-            id: query.id,
-            flags: packet.TRUNCATED_RESPONSE,
-            questions: query.questions,
-          })
-        : lie;
-    },
+    lie: liar('liar.test', LIES),
   });
   await receiver.send({});
 });
