@@ -94,6 +94,7 @@ function routeOf({ id, domain, action }: Rule): RecipientRoute {
   if (action.type === 'drop') return { kind: 'drop', domain, ruleId: id };
   if (action.type === 'trigger')
     return { kind: 'trigger', domain, ruleId: id, trigger: action.trigger, name: action.name };
+  if (action.type === 'dmarc') return unknownRecipient(action.domain);
   const { destinations, runs } = action;
   return { kind: 'forward', domain, ruleId: id, destinations, ...(runs ? { runs } : {}) };
 }

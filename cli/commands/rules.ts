@@ -85,7 +85,7 @@ async function list(records: Records, domain: string | undefined, json: boolean)
   return 0;
 }
 
-const SOURCES = { file: 'switchyard.yaml', api: 'API', trigger: 'n8n' } as const;
+const SOURCES = { file: 'switchyard.yaml', api: 'API', trigger: 'n8n', dmarc: 'switchyard dmarc' } as const;
 
 async function add(records: Records, address: string, action: RuleAction): Promise<number> {
   const { localPart, domain } = split(address);

@@ -23,11 +23,12 @@ export function checkAction(action: RuleAction): RuleAction {
 /** What happens to the mail of a rule, in words. */
 export function actionWords(action: RuleAction): string {
   if (action.type === 'forward') return `forward to ${action.destinations.join(', ')}`;
+  if (action.type === 'dmarc') return `reports about ${action.domain}`;
   return action.type === 'drop' ? 'drop' : `n8n workflow ${action.name}`;
 }
 
 /**
- * Makes a rule, or replaces the one of the same address unless an n8n workflow has registered it.
+ * Makes a rule, or replaces the one of the same address unless an n8n workflow has registered it or reports come to it.
  * @throws PermanentError `rule.declared`
  */
 export async function putRule(
@@ -36,29 +37,35 @@ export async function putRule(
   actor: string,
 ): Promise<Rule> {
   const before = (await rules.list(rule.domain)).find((one) => one.localPart === rule.localPart);
-  if (before?.source === 'trigger') refuseDeclared(before);
+  if (before?.source === 'trigger' || before?.source === 'dmarc') refuseDeclared(before);
   return rules.put({ ...rule, source: 'api' }, actor);
 }
 
 /**
  * A rule of the configuration file is applied at every start, and one of a trigger at every renewal: removing it
- * elsewhere would not last.
+ * elsewhere would not last. One of a report address goes with its domain.
  * @throws PermanentError `rule.declared`
  */
 export function refuseDeclared(rule: Rule): void {
   if (rule.source === 'api') return;
   const address = `${rule.localPart}@${rule.domain}`;
-  const name = rule.action.type === 'trigger' ? rule.action.name : '';
-  throw new PermanentError({
-    code: 'rule.declared',
-    ...(rule.source === 'file'
-      ? {
-          message: `The rule for ${address} stands in switchyard.yaml and would come back at the next start.`,
-          fix: 'Remove it from switchyard.yaml.',
-        }
-      : {
-          message: `Mail for ${address} belongs to the n8n workflow ${JSON.stringify(name)} while that is active.`,
-          fix: 'Deactivate the workflow in n8n. If n8n is gone for good: switchyard triggers remove ID',
-        }),
-  });
+  throw new PermanentError({ code: 'rule.declared', ...holderOf(rule, address) });
+}
+
+function holderOf({ source, action }: Rule, address: string): { message: string; fix: string } {
+  if (source === 'file')
+    return {
+      message: `The rule for ${address} stands in switchyard.yaml and would come back at the next start.`,
+      fix: 'Remove it from switchyard.yaml.',
+    };
+  if (action.type === 'dmarc')
+    return {
+      message: `Reports about ${action.domain} come to ${address}.`,
+      fix: `If they are to come no more: switchyard dmarc remove ${action.domain}`,
+    };
+  const name = action.type === 'trigger' ? action.name : '';
+  return {
+    message: `Mail for ${address} belongs to the n8n workflow ${JSON.stringify(name)} while that is active.`,
+    fix: 'Deactivate the workflow in n8n. If n8n is gone for good: switchyard triggers remove ID',
+  };
 }

@@ -13,13 +13,14 @@ const Forward = z.object({
 });
 const Drop = z.object({ type: z.literal('drop') });
 
-/** What a person may ask for; the rules of triggers follow from their registrations. */
+/** What a person may ask for; those of triggers and report addresses follow from their registrations. */
 export const WantedAction = z.union([Forward, Drop]) satisfies z.ZodType<port.RuleAction>;
 
 export const RuleAction = z.union([
   Forward,
   Drop,
   z.object({ type: z.literal('trigger'), trigger: z.string(), name: z.string() }),
+  z.object({ type: z.literal('dmarc'), domain: z.string() }),
 ]) satisfies z.ZodType<port.RuleAction>;
 
 export const Rule = z.object({
@@ -27,7 +28,7 @@ export const Rule = z.object({
   domain: z.string(),
   localPart: z.string(),
   action: RuleAction,
-  source: z.enum(['file', 'api', 'trigger']),
+  source: z.enum(['file', 'api', 'trigger', 'dmarc']),
   enabled: z.boolean(),
   createdAt: z.string(),
   updatedAt: z.string(),

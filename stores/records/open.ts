@@ -6,6 +6,7 @@ import { activityRecords } from './activity.ts';
 import { auditRecords } from './audit.ts';
 import { blobOwnerRecords } from './blob-owners.ts';
 import { deliveryRecords } from './deliveries.ts';
+import { dmarcRecords } from './dmarc/records.ts';
 import { inSessionRecords } from './in-session.ts';
 import { inboxRecords } from './inbox.ts';
 import { jobRecords } from './jobs.ts';
@@ -73,6 +74,7 @@ export function recordsOver(database: Database): Records {
     triggers: triggerRecords(database),
     verdicts: verdictRecords(database),
     audit: auditRecords(database),
+    dmarc: dmarcRecords(database),
     inbox: inboxRecords(database),
     keys: keyRecords(database),
     jobs: jobRecords(database),

@@ -16,6 +16,7 @@ import type {
 import type { SmtpReply } from '../../protocols/mail/reply.ts';
 import type { BlobRef } from '../blobs/port.ts';
 import type { JobRecords } from './jobs-port.ts';
+import type { DmarcRecords } from './dmarc/port.ts';
 
 export type { ArcVerdict, Authentication, DkimVerdict, DmarcVerdict, SmtpReply, SpfVerdict };
 
@@ -24,7 +25,9 @@ export type RuleAction =
   | { type: 'forward'; destinations: string[]; runs?: 'always' | 'deferred' }
   | { type: 'drop' }
   /** An n8n workflow has registered the address; `name` is that of the registration, for people. */
-  | { type: 'trigger'; trigger: string; name: string };
+  | { type: 'trigger'; trigger: string; name: string }
+  /** An address for reports about a domain. */
+  | { type: 'dmarc'; domain: string };
 
 export interface Rule {
   id: string;
@@ -35,9 +38,9 @@ export interface Rule {
   action: RuleAction;
   /**
    * Who made it: the configuration file is applied on every start, the API changes the same records, and the rules of
-   * triggers follow their registrations.
+   * triggers and of report addresses follow their registrations.
    */
-  source: 'file' | 'api' | 'trigger';
+  source: 'file' | 'api' | 'trigger' | 'dmarc';
   enabled: boolean;
   createdAt: string;
   updatedAt: string;
@@ -396,6 +399,7 @@ export interface Records {
   triggers: TriggerRecords;
   verdicts: VerdictRecords;
   audit: AuditRecords;
+  dmarc: DmarcRecords;
   inbox: InboxRecords;
   keys: KeyRecords;
   jobs: JobRecords;

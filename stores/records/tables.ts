@@ -3,8 +3,9 @@
  * booleans 0 or 1, bytes base64, so that every driver stores the same thing.
  */
 import type { Kysely } from 'kysely';
+import type { DmarcTables } from './dmarc/tables.ts';
 
-export interface Tables {
+export interface Tables extends DmarcTables {
   domains: { domain: string; source: string; created_at: string };
   rules: {
     id: string;

@@ -118,6 +118,12 @@ async function refuseForeign(transaction: Database, trigger: Trigger, address: s
   const rule = await ruleOf(transaction, address);
   if (rule && rule.source !== 'trigger') {
     const file = rule.source === 'file';
+    if (rule.action.type === 'dmarc')
+      throw taken(
+        address,
+        `reports about ${rule.action.domain}`,
+        `Remove them: switchyard dmarc remove ${rule.action.domain}`,
+      );
     throw taken(
       address,
       file ? 'a rule in switchyard.yaml' : 'a rule made through the API',

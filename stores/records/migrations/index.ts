@@ -6,6 +6,7 @@ import { timeNow, type Database, type Tables } from '../tables.ts';
 import { foundation } from './0001-foundation.ts';
 import { triggers } from './0002-triggers.ts';
 import { jobs } from './0003-jobs.ts';
+import { dmarc } from './0004-dmarc.ts';
 
 /** `up` sees the schema of its own time, hence no table types. */
 export interface Migration {
@@ -14,7 +15,7 @@ export interface Migration {
 }
 
 /** Numbered from 1 by their place. */
-export const migrations: readonly Migration[] = [foundation, triggers, jobs];
+export const migrations: readonly Migration[] = [foundation, triggers, jobs, dmarc];
 
 /**
  * Brings the schema up to the code, all or nothing, in one write transaction: processes that start together take

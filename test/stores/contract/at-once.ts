@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuidv7 } from '../../../stores/records/ids.ts';
 import type { MailActivity, Records } from '../../../stores/records/port.ts';
 import { activity } from './activity.ts';
+import { record, report } from './dmarc.ts';
 import type { OpenedRecords } from './records.ts';
 import { wanted } from './triggers.ts';
 
@@ -203,6 +204,74 @@ export function atOnceContract(name: string, open: () => Promise<OpenedRecords>)
         };
         const ends = await race([1, 2, 3].map(() => () => records.keys.add(row)));
         expect(losses(ends)).toEqual(['key.exists', 'key.exists']);
+      }
+    });
+
+    it('one of many publishes a report, and all are told which one', async () => {
+      const { number } = await records.dmarc.generations.current();
+      for (const round of rounds) {
+        const domain = `race${round}.example`;
+        const given = ['a', 'a', 'b', 'a'].map((content) => report({ domain }, content));
+        const ends = await Promise.all(
+          given.map(async (one) => {
+            await records.dmarc.reports.stage(one, [record({ count: 2 }, 1)], number);
+            return records.dmarc.reports.publish(one, { kind: 'aggregate', records: [record({}, 2)] }, number);
+          }),
+        );
+        const winner = given[ends.findIndex(({ state }) => state === 'published')];
+        expect(ends.map(({ state }) => state)).toEqual(
+          given.map((one) =>
+            one === winner ? 'published' : one.sha256 === winner?.sha256 ? 'repeated' : 'conflicting',
+          ),
+        );
+        expect(new Set(ends.map(({ id }) => id))).toEqual(new Set([winner?.id]));
+        const range = { domain, from: '2026-10-01', to: '2026-10-31' };
+        expect(await records.dmarc.queries.totals(range)).toMatchObject({ messages: 3, reports: 1 });
+      }
+    });
+
+    it('loses no message of reports that are published side by side', async () => {
+      const { number } = await records.dmarc.generations.current();
+      const domain = 'side-by-side.example';
+      const sent = Array.from({ length: 20 }, (_, index) => record({ source: `192.0.2.${index % 3}` }, index + 1));
+      await Promise.all(
+        rounds.map((round) =>
+          records.dmarc.reports.publish(
+            report({ domain, reportId: String(round) }),
+            { kind: 'aggregate', records: round % 2 === 0 ? sent : sent.toReversed() },
+            number,
+          ),
+        ),
+      );
+      const range = { domain, from: '2026-10-01', to: '2026-10-31' };
+      const { queries } = records.dmarc;
+      expect(await queries.totals(range)).toMatchObject({ messages: 20 * ROUNDS, reports: ROUNDS, sources: 3 });
+      expect((await queries.sources(range)).reduce((sum, { messages }) => sum + messages, 0)).toBe(20 * ROUNDS);
+    });
+
+    it('a report that comes while the reports are read anew is in the new reading, or keeps it from taking over', async () => {
+      const { generations, reports, queries } = records.dmarc;
+      for (const round of rounds.slice(0, 5)) {
+        const { number: old } = await generations.current();
+        const { number } = await generations.begin(100 + round);
+        const reread = async () => {
+          for (const one of await generations.missing(number, undefined, 10_000))
+            await reports.publish({ ...one, identity: one.id }, { kind: 'aggregate', records: [] }, number);
+        };
+        await reread();
+        const late = report({ domain: 'late.example', reportId: `late ${round}` });
+        const [published, left] = await race<unknown>([
+          () => reports.publish(late, { kind: 'aggregate', records: [] }, old),
+          () => generations.switchTo(number),
+        ]);
+        if (left?.status === 'fulfilled' && left.value === 0)
+          expect(published).toMatchObject({ status: 'rejected', reason: { code: 'dmarc.generation_over' } });
+        else {
+          expect(left).toMatchObject({ value: 1 });
+          await reread();
+          expect(await generations.switchTo(number)).toBe(0);
+          expect(await queries.report(late.id)).toBeDefined();
+        }
       }
     });
   });

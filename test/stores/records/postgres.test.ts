@@ -14,6 +14,7 @@ import { hasPostgres, startPostgres, type PostgresServer } from '../../support/p
 import { activity } from '../contract/activity.ts';
 import { atOnceContract } from '../contract/at-once.ts';
 import { jobsContract } from '../contract/jobs.ts';
+import { dmarcContract } from '../contract/dmarc.ts';
 import { recordsContract, type OpenedRecords } from '../contract/records.ts';
 import { triggersContract } from '../contract/triggers.ts';
 
@@ -61,6 +62,7 @@ const refusal = { name: 'TemporaryError', code: 'records.unavailable' };
 describe.skipIf(!hasPostgres)('with a server', () => {
   recordsContract('PostgreSQL', openForContract);
   triggersContract('PostgreSQL', openForContract);
+  dmarcContract('PostgreSQL', openForContract);
   atOnceContract('PostgreSQL', openForContract);
   jobsContract('PostgreSQL', openForContract);
 

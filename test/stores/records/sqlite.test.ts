@@ -13,6 +13,7 @@ import { openSqlite } from '../../../stores/records/sqlite.ts';
 import { activity } from '../contract/activity.ts';
 import { atOnceContract } from '../contract/at-once.ts';
 import { jobsContract } from '../contract/jobs.ts';
+import { dmarcContract } from '../contract/dmarc.ts';
 import { recordsContract, type OpenedRecords } from '../contract/records.ts';
 import { triggersContract } from '../contract/triggers.ts';
 
@@ -62,6 +63,7 @@ async function openForContract(): Promise<OpenedRecords> {
 }
 recordsContract('SQLite', openForContract);
 triggersContract('SQLite', openForContract);
+dmarcContract('SQLite', openForContract);
 atOnceContract('SQLite', openForContract);
 jobsContract('SQLite', openForContract);
 

@@ -1,0 +1,42 @@
+/** When two reports are the same one, whose they are, and the day that they count for. */
+import { createHash } from 'node:crypto';
+
+/** Raise it when the same bytes give other answers than before: `switchyard dmarc reparse` then reads the stored ones anew. */
+export const PARSER_VERSION = 1;
+
+export interface ReportName {
+  kind: 'aggregate' | 'tls' | 'failure';
+  /** The domain that the report is about, as it says. */
+  policyDomain: string;
+  organization: string | null;
+  reportId: string | null;
+  /** Seconds since 1970. */
+  begin: number;
+  end: number;
+  /** Hex SHA-256 of the report, unpacked. */
+  sha256: string;
+}
+
+/**
+ * The same for a report however often and however packed it comes. The id alone is not enough: RFC 7489 and RFC 9990 make
+ * it unique for one reporter only, and some count from one each day. A failure report, and one without an id, is told by
+ * its content.
+ */
+export function reportIdentity({ kind, policyDomain, organization, reportId, begin, end, sha256 }: ReportName): string {
+  const name = reportId === null || kind === 'failure' ? { sha256 } : { reportId: reportId.trim(), begin, end };
+  const text = JSON.stringify([kind, policyDomain, organization?.trim().toLowerCase() ?? null, name]);
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** Whether a name is the domain or one below it: whoever holds a domain may read the reports about its subdomains. */
+export function isWithin(name: string, domain: string): boolean {
+  return name === domain || name.endsWith(`.${domain}`);
+}
+
+/**
+ * The UTC day, `YYYY-MM-DD`, in which the middle of the interval lies. Reporters far from Greenwich send intervals that
+ * begin on the day before.
+ */
+export function dayOf(begin: number, end: number): string {
+  return new Date(((begin + end) / 2) * 1_000).toISOString().slice(0, 10);
+}

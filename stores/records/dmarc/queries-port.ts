@@ -1,0 +1,146 @@
+/**
+ * What pages, the API, CSV files, nodes and the weekly mail ask of the reports. Every answer is of the current
+ * generation. Figures are messages unless it says otherwise; shares are left to whoever shows them.
+ */
+import type { AggregateRecord, PolicyPublished } from '../../../protocols/dmarc/aggregate.ts';
+import type { FailureReport } from '../../../protocols/dmarc/failure.ts';
+import type { DmarcReport, ReportKind } from './port.ts';
+
+/** A domain and the days to look at, both ends included. */
+export interface Range {
+  domain: string;
+  /** `YYYY-MM-DD` */
+  from: string;
+  to: string;
+}
+
+export interface Counts {
+  messages: number;
+  /** DKIM or SPF passed in alignment: DMARC passed. */
+  passed: number;
+  /** DKIM passed in alignment; SPF did. One message may have both. */
+  dkim: number;
+  spf: number;
+  quarantined: number;
+  rejected: number;
+}
+
+export interface DomainSummary {
+  domain: string;
+  /** Null where its address was removed and its reports are still there. */
+  address: string | null;
+  /** Of all kinds, and when the last one came. */
+  reports: number;
+  lastReportAt: string | null;
+  /** Since the day that was asked for. */
+  counts: Counts;
+}
+
+export interface Totals extends Counts {
+  /** Aggregate reports, and the organisations that sent them. */
+  reports: number;
+  organizations: number;
+  /** Addresses that mail came from. */
+  sources: number;
+  /** Days with any message. */
+  days: number;
+}
+
+export interface DayCounts extends Counts {
+  day: string;
+}
+
+/** '' is what no rule names. */
+export interface ServiceCounts extends Counts {
+  service: string;
+}
+
+export interface SourceCounts extends Counts {
+  source: string;
+  service: string;
+  /** See `DmarcHost`. */
+  name: string | null;
+  country: string | null;
+  network: string | null;
+  /** The first and the last day that it was ever seen. */
+  firstDay: string;
+  lastDay: string;
+}
+
+/** What a stricter policy would have done to the messages that were reported. */
+export interface WhatIf {
+  messages: number;
+  /** Passed DMARC: no policy touches them. */
+  passed: number;
+  /** Failed and were let through, and would not be under `quarantine`; the services that sent them, most first. */
+  quarantine: { hit: number; services: WhatIfService[] };
+  /** Failed and were not refused, and would be under `reject`. */
+  reject: { hit: number; services: WhatIfService[] };
+}
+
+export interface WhatIfService {
+  service: string;
+  hit: number;
+  /** Of these the receiver said that it knows better (forwarded, mailing list, local policy), and may do so again. */
+  exempt: number;
+}
+
+/** A record of a published report. */
+export interface StoredRecord {
+  reportId: string;
+  number: number;
+  day: string;
+  organization: string | null;
+  service: string;
+  record: AggregateRecord;
+}
+
+export interface TlsTotals {
+  reports: number;
+  /** Sessions. */
+  successful: number;
+  failed: number;
+  days: { day: string; successful: number; failed: number }[];
+  /** Kinds of failure, most sessions first. */
+  results: { result: string; sessions: number; hosts: string[] }[];
+}
+
+export interface StoredFailure {
+  reportId: string;
+  receivedAt: string;
+  organization: string | null;
+  failure: Omit<FailureReport, 'warnings'>;
+}
+
+/** Where a page of a list ended; what comes after it is the next page. */
+export interface RecordCursor {
+  reportId: string;
+  number: number;
+}
+
+export interface DmarcQueries {
+  /** Every domain that has an address or reports. @param since day from which its figures are summed up */
+  domains(since: string): Promise<DomainSummary[]>;
+  totals(range: Range): Promise<Totals>;
+  /** Only days that have messages, ascending. */
+  days(range: Range & { service?: string }): Promise<DayCounts[]>;
+  /** Most messages first. */
+  services(range: Range): Promise<ServiceCounts[]>;
+  /** Most messages first, at most 500. `failing`: only those with messages that failed, most failed first. */
+  sources(range: Range & { service?: string; failing?: boolean; limit?: number }): Promise<SourceCounts[]>;
+  /** Those first seen on or after the day, most messages first, at most 500; `failing` as above. */
+  newSources(options: { domain: string; since: string; failing?: boolean; limit?: number }): Promise<SourceCounts[]>;
+  whatIf(range: Range): Promise<WhatIf>;
+  /** The policy in the newest report about the domain itself, and the day it is of. */
+  policy(domain: string): Promise<{ policy: PolicyPublished; day: string } | undefined>;
+  /** Records of a source, newest report first, at most 500. */
+  records(options: { domain: string; source: string; before?: RecordCursor; limit?: number }): Promise<StoredRecord[]>;
+  report(id: string): Promise<DmarcReport | undefined>;
+  /** Newest first, at most 500. */
+  reports(options: { domain: string; kind?: ReportKind; before?: string; limit?: number }): Promise<DmarcReport[]>;
+  /** Records of a report in their order, at most 500, from after the number. */
+  reportRecords(id: string, after?: number, limit?: number): Promise<StoredRecord[]>;
+  tls(range: Range): Promise<TlsTotals>;
+  /** Newest first, at most 500. */
+  failures(options: { domain: string; before?: string; limit?: number }): Promise<StoredFailure[]>;
+}

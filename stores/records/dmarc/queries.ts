@@ -1,0 +1,224 @@
+/**
+ * Answers about reports. What a page asks for reads the sums (`sums.ts`): a year of a domain is some thousand rows, found
+ * by the first columns of their keys. Only drill-down reads records, by index and a page at a time.
+ */
+import { sql, type RawBuilder } from 'kysely';
+import { pageSize, type Database } from '../tables.ts';
+import { currentGeneration } from './generations.ts';
+import { listQueries } from './lists.ts';
+import type { DmarcQueries, WhatIfService } from './queries-port.ts';
+import { tlsQueries } from './tls-queries.ts';
+
+export function dmarcQueries(database: Database): DmarcQueries {
+  return {
+    ...listQueries(database),
+    ...tlsQueries(database),
+    async domains(since) {
+      const known = await database.selectFrom('dmarc_domains').selectAll().execute();
+      const reports = await database
+        .selectFrom('dmarc_reports')
+        .select(['domain', countAll.as('reports'), sql<string>`max(received_at)`.as('lastReportAt')])
+        .where('generation', '=', currentGeneration)
+        .groupBy('domain')
+        .execute();
+      const counts = await database
+        .selectFrom('dmarc_days')
+        .select(['domain', ...ofDays])
+        .where('generation', '=', currentGeneration)
+        .where('day', '>=', since)
+        .groupBy('domain')
+        .execute();
+      const names = new Set([...known, ...reports].map(({ domain }) => domain));
+      return [...names].sort().map((domain) => {
+        const reported = reports.find((one) => one.domain === domain);
+        const { domain: _domain, ...sums } = counts.find((one) => one.domain === domain) ?? { domain, ...NO_COUNTS };
+        return {
+          domain,
+          address: known.find((one) => one.domain === domain)?.address ?? null,
+          reports: reported?.reports ?? 0,
+          lastReportAt: reported?.lastReportAt ?? null,
+          counts: sums,
+        };
+      });
+    },
+    async totals({ domain, from, to }) {
+      const [counts, reports, sources] = await Promise.all([
+        daysOf(database, { domain, from, to })
+          .select([...ofDays, sql<number>`count(distinct day)`.as('days')])
+          .executeTakeFirstOrThrow(),
+        database
+          .selectFrom('dmarc_reports')
+          .select([countAll.as('reports'), sql<number>`count(distinct organization)`.as('organizations')])
+          .where('generation', '=', currentGeneration)
+          .where('domain', '=', domain)
+          .where('kind', '=', 'aggregate')
+          .where('day', '>=', from)
+          .where('day', '<=', to)
+          .executeTakeFirstOrThrow(),
+        database
+          .selectFrom('dmarc_source_days')
+          .select(sql<number>`count(distinct source)`.as('sources'))
+          .where('generation', '=', currentGeneration)
+          .where('domain', '=', domain)
+          .where('day', '>=', from)
+          .where('day', '<=', to)
+          .executeTakeFirstOrThrow(),
+      ]);
+      return { ...counts, ...reports, ...sources };
+    },
+    async days({ service, ...range }) {
+      let query = daysOf(database, range)
+        .select(['day', ...ofDays])
+        .groupBy('day')
+        .orderBy('day');
+      if (service !== undefined) query = query.where('service', '=', service);
+      return query.execute();
+    },
+    services: (range) =>
+      daysOf(database, range)
+        .select(['service', ...ofDays])
+        .groupBy('service')
+        .orderBy('messages', 'desc')
+        .orderBy('service')
+        .execute(),
+    async sources({ domain, from, to, service, failing, limit }) {
+      let query = database
+        .selectFrom('dmarc_source_days as days')
+        .innerJoin('dmarc_sources as known', (join) =>
+          join
+            .onRef('known.generation', '=', 'days.generation')
+            .onRef('known.domain', '=', 'days.domain')
+            .onRef('known.source', '=', 'days.source'),
+        )
+        .leftJoin('dmarc_hosts as hosts', 'hosts.address', 'days.source')
+        .select(['days.source', 'known.service', ...ofHost, ...ofSources])
+        .where('days.generation', '=', currentGeneration)
+        .where('days.domain', '=', domain)
+        .where('days.day', '>=', from)
+        .where('days.day', '<=', to)
+        .groupBy([
+          'days.source',
+          'known.service',
+          'known.first_day',
+          'known.last_day',
+          'hosts.name',
+          'hosts.country',
+          'hosts.network',
+        ])
+        .orderBy(failing ? sql`sum(days.messages) - sum(days.passed)` : sql`sum(days.messages)`, 'desc')
+        .orderBy('days.source')
+        .limit(pageSize(limit));
+      if (service !== undefined) query = query.where('days.service', '=', service);
+      if (failing) query = query.having(sql<boolean>`sum(days.messages) > sum(days.passed)`);
+      return query.execute();
+    },
+    async newSources({ domain, since, failing, limit }) {
+      let query = database
+        .selectFrom('dmarc_sources as known')
+        .innerJoin('dmarc_source_days as days', (join) =>
+          join
+            .onRef('days.generation', '=', 'known.generation')
+            .onRef('days.domain', '=', 'known.domain')
+            .onRef('days.source', '=', 'known.source')
+            .on('days.day', '>=', since),
+        )
+        .leftJoin('dmarc_hosts as hosts', 'hosts.address', 'known.source')
+        .select(['known.source', 'known.service', ...ofHost, ...ofSources])
+        .where('known.generation', '=', currentGeneration)
+        .where('known.domain', '=', domain)
+        .where('known.first_day', '>=', since)
+        .groupBy([
+          'known.source',
+          'known.service',
+          'known.first_day',
+          'known.last_day',
+          'hosts.name',
+          'hosts.country',
+          'hosts.network',
+        ])
+        .orderBy(failing ? sql`sum(days.messages) - sum(days.passed)` : sql`sum(days.messages)`, 'desc')
+        .orderBy('known.source')
+        .limit(pageSize(limit));
+      if (failing) query = query.having(sql<boolean>`sum(days.messages) > sum(days.passed)`);
+      return query.execute();
+    },
+    async whatIf(range) {
+      const failed = daysOf(database, range).where('dkim', '<>', 'pass').where('spf', '<>', 'pass');
+      const hit = async (dispositions: string[]) => {
+        const services: WhatIfService[] = await failed
+          .select(['service', total('messages').as('hit'), total('exempt').as('exempt')])
+          .where('disposition', 'not in', dispositions)
+          .groupBy('service')
+          .orderBy('hit', 'desc')
+          .orderBy('service')
+          .execute();
+        return { hit: services.reduce((sum, one) => sum + one.hit, 0), services };
+      };
+      const { messages, passed } = await daysOf(database, range).select(ofDays).executeTakeFirstOrThrow();
+      return {
+        messages,
+        passed,
+        quarantine: await hit(['quarantine', 'reject']),
+        reject: await hit(['reject']),
+      };
+    },
+    async policy(domain) {
+      const row = await database
+        .selectFrom('dmarc_reports')
+        .select(['policy', 'day'])
+        .where('generation', '=', currentGeneration)
+        .where('domain', '=', domain)
+        .where('kind', '=', 'aggregate')
+        .where('policy_domain', '=', domain)
+        .orderBy('day', 'desc')
+        .limit(1)
+        .executeTakeFirst();
+      return row?.policy ? { policy: JSON.parse(row.policy) as never, day: row.day } : undefined;
+    },
+  };
+}
+
+const countAll = sql<number>`count(*)`;
+/** PostgreSQL's sum of a bigint is a numeric, which reads as text. */
+const total = (column: string): RawBuilder<number> => sql<number>`cast(coalesce(sum(${sql.ref(column)}), 0) as bigint)`;
+/** @param condition of ours */
+const totalWhere = (condition: string): RawBuilder<number> =>
+  sql<number>`cast(coalesce(sum(case when ${sql.raw(condition)} then messages else 0 end), 0) as bigint)`;
+
+const NO_COUNTS = { messages: 0, passed: 0, dkim: 0, spf: 0, quarantined: 0, rejected: 0 };
+
+/** `Counts` of rows of `dmarc_days`. */
+const ofDays = [
+  total('messages').as('messages'),
+  totalWhere(`dkim = 'pass' or spf = 'pass'`).as('passed'),
+  totalWhere(`dkim = 'pass'`).as('dkim'),
+  totalWhere(`spf = 'pass'`).as('spf'),
+  totalWhere(`disposition = 'quarantine'`).as('quarantined'),
+  totalWhere(`disposition = 'reject'`).as('rejected'),
+] as const;
+
+/** `Counts` of rows of `dmarc_source_days`. */
+const ofSources = [
+  total('days.messages').as('messages'),
+  total('days.passed').as('passed'),
+  total('days.dkim').as('dkim'),
+  total('days.spf').as('spf'),
+  total('days.quarantined').as('quarantined'),
+  total('days.rejected').as('rejected'),
+] as const;
+
+const ofHost = [
+  'known.first_day as firstDay',
+  'known.last_day as lastDay',
+  'hosts.name',
+  'hosts.country',
+  'hosts.network',
+] as const;
+
+const daysOf = (database: Database, { domain, from, to }: { domain: string; from: string; to: string }) =>
+  database
+    .selectFrom('dmarc_days')
+    .where('generation', '=', currentGeneration)
+    .where('domain', '=', domain)
+    .where('day', '>=', from)
+    .where('day', '<=', to);

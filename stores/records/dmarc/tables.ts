@@ -1,0 +1,150 @@
+/** The tables of reports as the database keeps them. `unknown` is written where a reporter said nothing of the standard's. */
+export interface DmarcTables {
+  dmarc_domains: { domain: string; address: string; created_at: string };
+  /** What is known of an address that mail came from. */
+  dmarc_hosts: {
+    address: string;
+    name: string | null;
+    country: string | null;
+    network: string | null;
+    looked_up_at: string;
+  };
+  dmarc_generations: {
+    number: number;
+    state: string;
+    parser: number;
+    started_at: string;
+    switched_at: string | null;
+  };
+  dmarc_reports: {
+    generation: number;
+    id: string;
+    identity: string;
+    kind: string;
+    domain: string;
+    policy_domain: string;
+    organization: string | null;
+    email: string | null;
+    report_id: string | null;
+    period_begin: number;
+    period_end: number;
+    day: string;
+    received_at: string;
+    published_at: string;
+    sha256: string;
+    blob: string;
+    file: string | null;
+    mail: string | null;
+    policy: string | null;
+    details: string;
+    warnings: string;
+    records: number;
+    messages: number;
+    passed: number;
+    parser: number;
+  };
+  dmarc_records: {
+    generation: number;
+    report: string;
+    number: number;
+    domain: string;
+    source: string;
+    count: number;
+    disposition: string;
+    dkim: string;
+    spf: string;
+    exempt: number;
+    service: string;
+    header_from: string | null;
+    envelope_from: string | null;
+    envelope_to: string | null;
+    results: string;
+  };
+  /** Reports with records that wait for their publication. */
+  dmarc_staging: { generation: number; report: string; staged_at: string };
+  dmarc_tls_policies: {
+    generation: number;
+    report: string;
+    number: number;
+    domain: string;
+    day: string;
+    policy_domain: string;
+    type: string;
+    successful: number;
+    failed: number;
+    policy: string;
+  };
+  dmarc_tls_failures: {
+    generation: number;
+    report: string;
+    policy: number;
+    number: number;
+    domain: string;
+    day: string;
+    result: string;
+    sessions: number;
+    sending_ip: string | null;
+    receiving_host: string | null;
+    receiving_ip: string | null;
+    details: string;
+  };
+  dmarc_failures: {
+    generation: number;
+    report: string;
+    domain: string;
+    source: string | null;
+    arrived_at: number | null;
+    incidents: number;
+    details: string;
+  };
+  /** Messages by day, service and result. */
+  dmarc_days: {
+    generation: number;
+    domain: string;
+    day: string;
+    service: string;
+    disposition: string;
+    dkim: string;
+    spf: string;
+    messages: number;
+    exempt: number;
+    records: number;
+  };
+  dmarc_source_days: {
+    generation: number;
+    domain: string;
+    service: string;
+    day: string;
+    source: string;
+    messages: number;
+    passed: number;
+    dkim: number;
+    spf: number;
+    quarantined: number;
+    rejected: number;
+  };
+  dmarc_sources: {
+    generation: number;
+    domain: string;
+    source: string;
+    service: string;
+    first_day: string;
+    last_day: string;
+    messages: number;
+    passed: number;
+  };
+  dmarc_quarantine: {
+    id: string;
+    act: string;
+    domain: string | null;
+    address: string | null;
+    sender: string | null;
+    received_at: string;
+    code: string;
+    message: string;
+    blob: string;
+    file: string | null;
+    mail: string | null;
+    expires_at: string;
+  };
+}

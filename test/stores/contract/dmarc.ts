@@ -1,0 +1,523 @@
+/** What every records driver must do with reports: count each once, and answer what was reported. */
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { AggregateRecord, PolicyPublished } from '../../../protocols/dmarc/aggregate.ts';
+import { dayOf, reportIdentity } from '../../../protocols/dmarc/identity.ts';
+import { rereadAct, type NewReport, type NumberedRecord } from '../../../stores/records/dmarc/port.ts';
+import { uuidv7 } from '../../../stores/records/ids.ts';
+import type { Records } from '../../../stores/records/port.ts';
+import type { OpenedRecords } from './records.ts';
+
+const DAY = 86_400;
+/** 2026-10-05T00:00:00Z, a Monday. */
+const MONDAY = 1_791_158_400;
+
+interface Sent {
+  source?: string;
+  count?: number;
+  disposition?: AggregateRecord['evaluated']['disposition'];
+  dkim?: 'pass' | 'fail' | null;
+  spf?: 'pass' | 'fail' | null;
+  reason?: AggregateRecord['evaluated']['reasons'][number]['type'];
+  service?: string;
+}
+
+export function record(sent: Sent, number: number): NumberedRecord {
+  const { source = '192.0.2.1', count = 1, disposition = 'none', dkim = 'pass', spf = 'fail', reason } = sent;
+  return {
+    number,
+    service: sent.service ?? '',
+    record: {
+      sourceIp: source,
+      count,
+      evaluated: { disposition, dkim, spf, reasons: reason === undefined ? [] : [{ type: reason, comment: "it's" }] },
+      identifiers: { headerFrom: 'example.com', envelopeFrom: null, envelopeTo: null },
+      // Two signatures and one SPF result: one record all the same.
+      dkim: [
+        { domain: 'example.com', selector: 's1', result: 'pass', humanResult: null },
+        { domain: 'esp.example', selector: 's2', result: 'fail', humanResult: '"; drop table' },
+      ],
+      spf: [{ domain: 'example.com', scope: 'mfrom', result: 'fail', humanResult: null }],
+      extensions: [],
+    },
+  };
+}
+
+const POLICY: PolicyPublished = {
+  domain: 'example.com',
+  p: 'none',
+  sp: null,
+  np: null,
+  adkim: 'r',
+  aspf: 'r',
+  pct: 100,
+  fo: null,
+  testing: null,
+  discoveryMethod: null,
+};
+
+/** @param content stands for the bytes: another one is another content under the same name */
+export function report(change: Partial<NewReport> = {}, content = 'first'): NewReport {
+  const { domain = 'example.com', begin = MONDAY, end = MONDAY + DAY - 1 } = change;
+  const { policyDomain = domain } = change;
+  const sha256 = createHash('sha256').update(content).digest('hex');
+  const whole = {
+    id: uuidv7(),
+    kind: 'aggregate' as const,
+    domain,
+    policyDomain,
+    organization: 'Receiver, Inc.',
+    email: 'dmarc@receiver.example',
+    reportId: '17000001',
+    begin,
+    end,
+    day: dayOf(begin, end),
+    receivedAt: '2026-10-06T01:02:03.004Z',
+    sha256,
+    blob: { key: `dmarc/2026/10/${sha256}`, sha256, size: 1_234 },
+    file: null,
+    mail: null,
+    policy: { ...POLICY, domain: policyDomain },
+    details: { form: 'rfc7489' as const },
+    warnings: [],
+    parser: 1,
+    ...change,
+  };
+  return { ...whole, identity: change.identity ?? reportIdentity(whole) };
+}
+
+export function dmarcContract(name: string, open: () => Promise<OpenedRecords>): void {
+  describe(`${name}: reports`, () => {
+    let opened: OpenedRecords;
+    let records: Records;
+    let domain: string;
+    let generation: number;
+    let count = 0;
+    beforeAll(async () => {
+      opened = await open();
+      ({ records } = opened);
+    });
+    afterAll(() => opened.close());
+    beforeEach(async () => {
+      domain = `d${++count}.example`;
+      generation = (await records.dmarc.generations.current()).number;
+    });
+
+    const week = () => ({ domain, from: '2026-10-05', to: '2026-10-11' });
+    const publish = (change: Partial<NewReport>, sent: Sent[], content?: string) => {
+      const whole = report({ domain, ...change }, content);
+      const rows = sent.map((one, index) => record(one, index + 1));
+      return records.dmarc.reports.publish(whole, { kind: 'aggregate', records: rows }, generation);
+    };
+
+    describe('domains', () => {
+      const mailDomain = 'mail.example';
+      beforeEach(() => records.rules.applyDeclared([{ domain: mailDomain, rules: [] }]));
+
+      it('refuses an address of a mail domain that is not ours, or that somebody has', async () => {
+        const { domains } = records.dmarc;
+        await expect(domains.put(domain, 'd@elsewhere.example', 'token:t')).rejects.toMatchObject({
+          code: 'dmarc.mail_domain_unknown',
+        });
+        const drop = { domain: mailDomain, localPart: 'rule', action: { type: 'drop' as const } };
+        await records.rules.put({ ...drop, source: 'api' }, 'token:t');
+        const taken = { code: 'dmarc.address_taken' };
+        await expect(domains.put(domain, `rule@${mailDomain}`, 'token:t')).rejects.toMatchObject(taken);
+        await domains.put(domain, `${domain}@${mailDomain}`, 'token:t');
+        await expect(domains.put('other.example', `${domain}@${mailDomain}`, 'token:t')).rejects.toMatchObject(taken);
+        expect(await domains.get('other.example')).toBeUndefined();
+      });
+
+      it('has the address as a rule until it is removed, and audits it', async () => {
+        const { domains } = records.dmarc;
+        const first = await domains.put(domain, `a-${domain}@${mailDomain}`, 'token:t');
+        const moved = await domains.put(domain, `b-${domain}@${mailDomain}`, 'token:t');
+        expect(moved).toEqual({ ...first, address: `b-${domain}@${mailDomain}` });
+        expect(await records.rules.find(mailDomain, `a-${domain}`)).toBeUndefined();
+        expect(await records.rules.find(mailDomain, `b-${domain}`)).toMatchObject({
+          action: { type: 'dmarc', domain },
+          source: 'dmarc',
+        });
+        expect(await domains.byAddress(moved.address)).toEqual(moved);
+        expect(await domains.list()).toContainEqual(moved);
+        expect(await domains.remove(domain, 'token:t')).toBe(true);
+        expect(await domains.remove(domain, 'token:t')).toBe(false);
+        expect(await records.rules.find(mailDomain, `b-${domain}`)).toBeUndefined();
+        const actions = (await records.audit.list({ limit: 20 }))
+          .filter(({ subject }) => subject === domain)
+          .map(({ action }) => action);
+        expect(actions).toEqual(['dmarc.domain.removed', 'dmarc.domain.changed', 'dmarc.domain.added']);
+      });
+    });
+
+    describe('publishing', () => {
+      it('counts a report once however often it comes, and says which one counts', async () => {
+        const first = await publish({}, [{ count: 7 }]);
+        expect(first.state).toBe('published');
+        expect(await publish({ id: first.id }, [{ count: 7 }])).toEqual(first);
+        expect(await publish({}, [{ count: 7 }])).toEqual({ state: 'repeated', id: first.id });
+        expect(await publish({}, [{ count: 9 }], 'other')).toEqual({ state: 'conflicting', id: first.id });
+        expect(await records.dmarc.queries.totals(week())).toMatchObject({ messages: 7, reports: 1, sources: 1 });
+        expect(await records.dmarc.queries.reportRecords(first.id)).toHaveLength(1);
+      });
+
+      it('takes the same id of another reporter, interval or domain for another report', async () => {
+        const states = [
+          await publish({}, [{}]),
+          await publish({ organization: 'Another' }, [{}]),
+          await publish({ begin: MONDAY + DAY, end: MONDAY + 2 * DAY - 1 }, [{}]),
+          await publish({ policyDomain: `sub.${domain}` }, [{}]),
+          await publish({ reportId: null }, [{}]),
+          await publish({ reportId: null }, [{}], 'without an id the content tells'),
+        ].map(({ state }) => state);
+        expect(new Set(states)).toEqual(new Set(['published']));
+        expect(await records.dmarc.queries.totals(week())).toMatchObject({ messages: 6, reports: 6, organizations: 2 });
+      });
+
+      it('shows nothing of what is staged until it is published, and then all of it, once', async () => {
+        const whole = report({ domain });
+        const rows = Array.from({ length: 1_203 }, (_, index) =>
+          record({ source: `192.0.2.${index % 200}`, count: 2 }, index + 1),
+        );
+        await records.dmarc.reports.stage(whole, rows.slice(0, 700), generation);
+        await records.dmarc.reports.stage(whole, rows.slice(0, 1_200), generation);
+        expect(await records.dmarc.queries.totals(week())).toMatchObject({ messages: 0, reports: 0, sources: 0 });
+        expect(await records.dmarc.queries.records({ domain, source: '192.0.2.3' })).toEqual([]);
+        const content = { kind: 'aggregate' as const, records: rows.slice(1_200) };
+        expect((await records.dmarc.reports.publish(whole, content, generation)).state).toBe('published');
+        // A late attempt of the same.
+        await records.dmarc.reports.stage(whole, rows.slice(0, 700), generation);
+        await records.dmarc.reports.expireStaged(new Date(Date.now() + 60_000).toISOString());
+        expect(await records.dmarc.queries.report(whole.id)).toMatchObject({ records: 1_203, messages: 2_406 });
+        expect(await records.dmarc.queries.totals(week())).toMatchObject({ messages: 2_406, sources: 200 });
+        expect(await records.dmarc.queries.reportRecords(whole.id, 1_202)).toHaveLength(1);
+      });
+
+      it('removes what was staged and never published', async () => {
+        const [dead, other] = [report({ domain }), report({ domain })];
+        await records.dmarc.reports.stage(dead, [record({}, 1)], generation);
+        await records.dmarc.reports.stage(other, [record({}, 1)], generation);
+        expect(await records.dmarc.reports.expireStaged('2000-01-01T00:00:00.000Z')).toBe(0);
+        const content = { kind: 'aggregate' as const, records: [] };
+        await records.dmarc.reports.publish(other, content, generation);
+        expect(await records.dmarc.reports.expireStaged(new Date(Date.now() + 60_000).toISOString())).toBe(1);
+        // Nothing of it is left that its publication would find.
+        await records.dmarc.reports.publish({ ...dead, identity: 'another' }, content, generation);
+        expect(await records.dmarc.queries.report(dead.id)).toMatchObject({ records: 0, messages: 0 });
+      });
+
+      it('refuses a generation that is over', async () => {
+        const whole = report({ domain });
+        await expect(records.dmarc.reports.publish(whole, { kind: 'aggregate', records: [] }, 0)).rejects.toMatchObject(
+          { name: 'TemporaryError', code: 'dmarc.generation_over' },
+        );
+      });
+
+      it('gives back what was reported, to the letter', async () => {
+        const whole = report({
+          domain,
+          organization: '<script>alert(1)</script>',
+          file: 'a/../b.xml',
+          mail: { activityId: 'a1', sender: '', headerFrom: null, authentication: null },
+          warnings: [{ code: 'zero_count', field: 'record/row/count', count: 1, example: '0' }],
+        });
+        const sent = [
+          record({ dkim: null, spf: null, disposition: null, reason: null }, 1),
+          record({ source: '2001:db8::1', count: 10_000_000_000 }, 2),
+        ];
+        await records.dmarc.reports.publish(whole, { kind: 'aggregate', records: sent }, generation);
+        const { identity: _identity, ...said } = whole;
+        const found = await records.dmarc.queries.report(whole.id);
+        expect(found).toMatchObject({ ...said, records: 2, messages: 10_000_000_001, passed: 10_000_000_000 });
+        const stored = await records.dmarc.queries.reportRecords(whole.id);
+        expect(stored.map((one) => one.record)).toEqual(sent.map((one) => one.record));
+        expect(stored[0]).toMatchObject({ reportId: whole.id, number: 1, organization: whole.organization });
+      });
+    });
+
+    describe('answers', () => {
+      /** Mon: 100 + 20 + 5; Tue: 40. */
+      beforeEach(async () => {
+        await publish({ reportId: 'mon' }, [
+          { source: '192.0.2.1', count: 100, dkim: 'pass', spf: 'pass', service: 'Mailer' },
+          { source: '192.0.2.2', count: 20, dkim: 'fail', spf: 'fail', service: '' },
+          { source: '192.0.2.3', count: 5, dkim: 'fail', spf: 'fail', disposition: 'quarantine', service: 'Lists' },
+        ]);
+        await publish({ reportId: 'tue', begin: MONDAY + DAY, end: MONDAY + 2 * DAY - 1 }, [
+          { source: '192.0.2.1', count: 30, dkim: 'fail', spf: 'pass', service: 'Mailer' },
+          { source: '192.0.2.3', count: 8, dkim: 'fail', spf: 'fail', reason: 'mailing_list', service: 'Lists' },
+          { source: '192.0.2.4', count: 2, dkim: 'fail', spf: 'fail', disposition: 'reject', service: '' },
+        ]);
+      });
+      const monday = { messages: 125, passed: 100, dkim: 100, spf: 100, quarantined: 5, rejected: 0 };
+      const tuesday = { messages: 40, passed: 30, dkim: 0, spf: 30, quarantined: 0, rejected: 2 };
+
+      it('sums up by day, by service and in all', async () => {
+        const { queries } = records.dmarc;
+        expect(await queries.days(week())).toEqual([
+          { day: '2026-10-05', ...monday },
+          { day: '2026-10-06', ...tuesday },
+        ]);
+        expect(await queries.totals(week())).toEqual({
+          messages: 165,
+          passed: 130,
+          dkim: 100,
+          spf: 130,
+          quarantined: 5,
+          rejected: 2,
+          reports: 2,
+          organizations: 1,
+          sources: 4,
+          days: 2,
+        });
+        expect(await queries.totals({ ...week(), from: '2026-10-06' })).toMatchObject({ ...tuesday, sources: 3 });
+        expect(await queries.totals({ ...week(), to: '2026-10-04' })).toMatchObject({
+          messages: 0,
+          reports: 0,
+          days: 0,
+        });
+        const services = await queries.services(week());
+        expect(services.map(({ service, messages, passed }) => [service, messages, passed])).toEqual([
+          ['Mailer', 130, 130],
+          ['', 22, 0],
+          ['Lists', 13, 0],
+        ]);
+        expect(await queries.days({ ...week(), service: 'Lists' })).toMatchObject([{ messages: 5 }, { messages: 8 }]);
+        expect(await queries.domains('2026-10-06')).toContainEqual({
+          domain,
+          address: null,
+          reports: 2,
+          lastReportAt: '2026-10-06T01:02:03.004Z',
+          counts: tuesday,
+        });
+      });
+
+      it('lists sources with what is known of them, and those that are new', async () => {
+        const { queries, hosts } = records.dmarc;
+        await hosts.put([{ address: '192.0.2.4', name: 'mx.bad.example', country: 'DE', network: 'AS64496 Bad' }]);
+        const sources = await queries.sources(week());
+        expect(sources.map(({ source, messages }) => [source, messages])).toEqual([
+          ['192.0.2.1', 130],
+          ['192.0.2.2', 20],
+          ['192.0.2.3', 13],
+          ['192.0.2.4', 2],
+        ]);
+        expect(sources[0]).toEqual({
+          source: '192.0.2.1',
+          service: 'Mailer',
+          name: null,
+          country: null,
+          network: null,
+          firstDay: '2026-10-05',
+          lastDay: '2026-10-06',
+          messages: 130,
+          passed: 130,
+          dkim: 100,
+          spf: 130,
+          quarantined: 0,
+          rejected: 0,
+        });
+        const failing = await queries.sources({ ...week(), failing: true, limit: 2 });
+        expect(failing.map(({ source }) => source)).toEqual(['192.0.2.2', '192.0.2.3']);
+        expect((await queries.sources({ ...week(), service: 'Lists' })).map(({ source }) => source)).toEqual([
+          '192.0.2.3',
+        ]);
+        const fresh = await queries.newSources({ domain, since: '2026-10-06' });
+        expect(fresh).toMatchObject([{ source: '192.0.2.4', name: 'mx.bad.example', country: 'DE', messages: 2 }]);
+        // A report about the past that comes late: it was there before.
+        await publish({ reportId: 'late', begin: MONDAY - DAY, end: MONDAY - 1 }, [{ source: '192.0.2.4' }]);
+        expect(await queries.newSources({ domain, since: '2026-10-06' })).toEqual([]);
+      });
+
+      it('says who would be hit by a stricter policy, and of whom the receiver knew better', async () => {
+        const whatIf = await records.dmarc.queries.whatIf(week());
+        expect(whatIf).toEqual({
+          messages: 165,
+          passed: 130,
+          quarantine: {
+            hit: 28,
+            services: [
+              { service: '', hit: 20, exempt: 0 },
+              { service: 'Lists', hit: 8, exempt: 8 },
+            ],
+          },
+          reject: {
+            hit: 33,
+            services: [
+              { service: '', hit: 20, exempt: 0 },
+              { service: 'Lists', hit: 13, exempt: 8 },
+            ],
+          },
+        });
+      });
+
+      it('pages through the records of a source, newest report first', async () => {
+        const { queries } = records.dmarc;
+        const first = await queries.records({ domain, source: '192.0.2.3', limit: 1 });
+        expect(first).toMatchObject([{ day: '2026-10-06', record: { count: 8 }, service: 'Lists' }]);
+        const rest = await queries.records({ domain, source: '192.0.2.3', before: first[0]! });
+        expect(rest).toMatchObject([{ day: '2026-10-05', record: { count: 5 } }]);
+        expect(await queries.records({ domain, source: '192.0.2.3', before: rest[0]! })).toEqual([]);
+        expect(await queries.records({ domain: 'other.example', source: '192.0.2.3' })).toEqual([]);
+      });
+
+      it('lists reports newest first, and knows the newest policy of the domain itself', async () => {
+        const { queries } = records.dmarc;
+        const later = {
+          reportId: 'sub',
+          policyDomain: `sub.${domain}`,
+          begin: MONDAY + 3 * DAY,
+          end: MONDAY + 4 * DAY,
+        };
+        await publish(later, []);
+        const listed = await queries.reports({ domain });
+        expect(listed.map(({ reportId }) => reportId)).toEqual(['sub', 'tue', 'mon']);
+        const page = await queries.reports({ domain, kind: 'aggregate', before: listed[1]!.id });
+        expect(page.map(({ reportId }) => reportId)).toEqual(['mon']);
+        expect(await queries.policy(domain)).toEqual({ policy: { ...POLICY, domain }, day: '2026-10-06' });
+        expect(await queries.policy('nothing.example')).toBeUndefined();
+      });
+    });
+
+    it('keeps TLS and failure reports beside the others, and counts them for themselves', async () => {
+      const { reports, queries } = records.dmarc;
+      const failure = {
+        resultType: 'certificate-expired',
+        sendingMtaIp: null,
+        receivingMxHostname: 'mx.example',
+        receivingMxHelo: null,
+        receivingIp: null,
+        sessions: 3,
+        additionalInformation: null,
+        reasonCode: null,
+      };
+      const policy = {
+        type: 'sts',
+        domain,
+        text: ['version: STSv1'],
+        mxHosts: ['*.example'],
+        successful: 40,
+        failed: 5,
+      };
+      const policies = [
+        { ...policy, failures: [failure, { ...failure, sessions: 2, receivingMxHostname: 'mx2.example' }] },
+        { ...policy, type: 'tlsa', failed: 1, failures: [{ ...failure, sessions: 1, resultType: 'tlsa-invalid' }] },
+      ];
+      const tls = report({ domain, kind: 'tls', policy: null });
+      expect((await reports.publish(tls, { kind: 'tls', policies }, generation)).state).toBe('published');
+      const again = report({ domain, kind: 'tls', policy: null });
+      expect((await reports.publish(again, { kind: 'tls', policies }, generation)).state).toBe('repeated');
+      expect(await queries.tls(week())).toEqual({
+        reports: 1,
+        successful: 80,
+        failed: 6,
+        days: [{ day: '2026-10-05', successful: 80, failed: 6 }],
+        results: [
+          { result: 'certificate-expired', sessions: 5, hosts: ['mx.example', 'mx2.example'] },
+          { result: 'tlsa-invalid', sessions: 1, hosts: ['mx.example'] },
+        ],
+      });
+      const ruf = {
+        authFailure: ['dmarc'],
+        identityAlignment: [],
+        sourceIp: '192.0.2.9',
+        reportedDomain: domain,
+        deliveryResult: 'reject',
+        arrivedAt: MONDAY,
+        mailFrom: null,
+        rcptTo: [],
+        envelopeId: null,
+        authenticationResults: [],
+        dkim: { domain: null, identity: null, selector: null },
+        spfRecords: [],
+        reporter: { userAgent: null, mta: null },
+        incidents: 4,
+      };
+      const about = report({ domain, kind: 'failure', policy: null });
+      await reports.publish(about, { kind: 'failure', failure: ruf }, generation);
+      expect(await queries.failures({ domain })).toMatchObject([{ reportId: about.id, failure: ruf }]);
+      expect(await queries.failures({ domain, before: about.id })).toEqual([]);
+      expect(await queries.totals(week())).toMatchObject({ messages: 0, reports: 0 });
+      expect(await queries.report(tls.id)).toMatchObject({ records: 2, messages: 86, passed: 80 });
+    });
+
+    it('keeps what was refused once, until its time or until a person removes it', async () => {
+      const { quarantine } = records.dmarc;
+      const sha256 = 'a'.repeat(64);
+      const entry = {
+        id: uuidv7(),
+        act: `mail/${domain}`,
+        domain,
+        address: `r@${domain}`,
+        sender: 'x@y.example',
+        receivedAt: '2026-10-06T00:00:00.000Z',
+        code: 'dmarc.doctype',
+        message: 'The document has a DOCTYPE.',
+        blob: { key: `dmarc/2026/10/${sha256}`, sha256, size: 10 },
+        file: null,
+        mail: null,
+        expiresAt: '2026-11-06T00:00:00.000Z',
+      };
+      expect(await quarantine.put(entry)).toEqual(entry);
+      expect(await quarantine.put({ ...entry, id: uuidv7() })).toEqual(entry);
+      const other = await quarantine.put({
+        ...entry,
+        id: uuidv7(),
+        act: `other/${domain}`,
+        expiresAt: entry.receivedAt,
+      });
+      expect((await quarantine.list({ domain })).map(({ id }) => id)).toEqual([other.id, entry.id]);
+      expect(await quarantine.list({ domain, before: other.id })).toEqual([entry]);
+      expect(await quarantine.count({ domain })).toBe(2);
+      expect(await quarantine.count({ domain, since: '2026-10-06T00:00:00.001Z' })).toBe(0);
+      expect(await quarantine.expire('2026-10-07T00:00:00.000Z')).toBe(1);
+      expect(await quarantine.remove(entry.id, 'token:t')).toBe(true);
+      expect(await quarantine.remove(entry.id, 'token:t')).toBe(false);
+      expect(await quarantine.get(entry.id)).toBeUndefined();
+    });
+
+    it('answers as before while reports are read anew, and from the new reading at once when it is whole', async () => {
+      const { generations, reports, queries, quarantine } = records.dmarc;
+      const first = await publish({ reportId: '1' }, [{ count: 3 }]);
+      const refused = await publish({ reportId: '2' }, [{ count: 5 }]);
+      const { number } = await generations.begin(2);
+      expect(await generations.begin(2)).toMatchObject({ number, state: 'building' });
+      const ours = async () =>
+        (await generations.missing(number, undefined, 10_000)).filter((one) => one.domain === domain);
+      expect((await ours()).map(({ id }) => id)).toEqual([first.id, refused.id]);
+      // Those of the other tests: they are read too.
+      for (const old of await generations.missing(number, undefined, 10_000))
+        if (old.id !== first.id && old.id !== refused.id)
+          await reports.publish({ ...old, identity: old.id, parser: 2 }, { kind: 'aggregate', records: [] }, number);
+      const reread = report({ domain, reportId: '1', id: first.id, parser: 2 });
+      const content = { kind: 'aggregate' as const, records: [record({ count: 4 }, 1)] };
+      expect(await reports.publish(reread, content, number)).toEqual({ state: 'published', id: first.id });
+      expect(await queries.totals(week())).toMatchObject({ messages: 8 });
+      expect(await generations.switchTo(number)).toBe(1);
+      const during = await publish({ reportId: '3' }, [{ count: 6 }]);
+      expect((await ours()).map(({ id }) => id)).toEqual([refused.id, during.id]);
+      await quarantine.put({
+        ...(await queries.report(refused.id))!,
+        id: uuidv7(),
+        act: rereadAct(number, refused.id),
+        address: null,
+        sender: null,
+        code: 'dmarc.malformed',
+        message: 'No more.',
+        expiresAt: '2100-01-01T00:00:00.000Z',
+      });
+      await reports.publish(report({ domain, reportId: '3', id: during.id }), content, number);
+      expect(await queries.totals(week())).toMatchObject({ messages: 14 });
+      expect(await generations.switchTo(number)).toBe(0);
+      expect(await generations.switchTo(number)).toBe(0);
+      expect(await generations.current()).toMatchObject({ number, parser: 2 });
+      expect(await queries.totals(week())).toMatchObject({ messages: 8, reports: 2 });
+      while ((await generations.clear()) > 0);
+      expect(await queries.totals(week())).toMatchObject({ messages: 8, reports: 2 });
+      const dropped = await generations.begin(3);
+      await generations.drop(dropped.number);
+      expect(await generations.building()).toBeUndefined();
+      while ((await generations.clear()) > 0);
+    });
+  });
+}
