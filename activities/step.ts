@@ -5,7 +5,7 @@
 import type { z } from 'zod';
 import type { Logger } from 'pino';
 import type { Dependencies } from './dependencies.ts';
-import { PermanentError } from '../protocols/errors.ts';
+import { PermanentError, TemporaryError } from '../protocols/errors.ts';
 
 /** Time-out and retry class; one activity proxy and one HTTP time-out each. */
 export type StepClass = 'cpu' | 'network' | 'delivery' | 'long';
@@ -21,7 +21,21 @@ export interface StepContext {
   idempotencyKey: string;
   /** Id of the run that this is a part of, for links; none at the other faces. */
   run?: string;
+  /**
+   * Set where others are held up while the step runs. Once it aborts, a step that can stop without harm throws
+   * `elsewhere()` and is run again where nobody waits for it; one that cannot goes on.
+   */
+  moveOn?: AbortSignal;
 }
+
+/** The step has no place here, or no more time; nothing is wrong with it. */
+export const elsewhere = (): TemporaryError =>
+  new TemporaryError({
+    code: ELSEWHERE,
+    message: 'The step takes too long to hold up others.',
+    fix: 'Nothing needs doing: it is run again as an activity of its own.',
+  });
+export const ELSEWHERE = 'step.elsewhere';
 
 export interface StepDefinition<Input extends z.ZodType, Output extends z.ZodType, Needs extends keyof Dependencies> {
   /** `domain.verb`, the name on every face. */

@@ -1,5 +1,10 @@
 /** One activity proxy per time-out class. Options live here, so that a step says only which class it is of. */
-import { ActivityCancellationType, proxyActivities, type ActivityOptions } from '@temporalio/workflow';
+import {
+  ActivityCancellationType,
+  proxyActivities,
+  proxyLocalActivities,
+  type ActivityOptions,
+} from '@temporalio/workflow';
 import type { StepActivity } from '../activities/step.ts';
 import type { relay } from '../activities/mail/relay.ts';
 import type { bounce } from '../activities/mail/bounce.ts';
@@ -47,6 +52,25 @@ export const CLASS_OPTIONS: Record<'cpu' | 'network' | 'delivery' | 'long', Acti
 export const bookkeeping = proxyActivities<Pick<HouseActivities, 'mail.bounce' | 'mail.closeActivity'>>(
   CLASS_OPTIONS.cpu,
 );
+
+/**
+ * The same work inside the workflow task that asks for it: no events and no way over the server, which is most of what
+ * a run costs. While our stores are away it waits by timers and holds no task.
+ */
+export const bookkeepingNow = proxyLocalActivities<Pick<HouseActivities, 'mail.closeActivity'>>({
+  ...CLASS_OPTIONS.cpu,
+  localRetryThreshold: '2 seconds',
+});
+
+/**
+ * A delivery attempt inside the workflow task. One try: what cannot end here soon, or fails, is done by `deliveries`.
+ * Killed on the way it is tried again with its task, ten seconds later.
+ */
+export const deliveriesNow = proxyLocalActivities<Pick<HouseActivities, 'mail.relay'>>({
+  startToCloseTimeout: CLASS_OPTIONS.delivery.startToCloseTimeout,
+  retry: { maximumAttempts: 1 },
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+});
 
 /** Deliveries on a task queue of their own. */
 export const deliveries = (taskQueue: string) =>

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { Logger } from 'pino';
-import { defineStep, type StepContext } from '../step.ts';
+import { defineStep, elsewhere, ELSEWHERE, type StepContext } from '../step.ts';
 import { Authentication, BlobRef, SmtpReply } from '../schemas.ts';
 import type { Dependencies } from '../dependencies.ts';
 import type { Signed } from './authenticator/port.ts';
@@ -66,7 +66,7 @@ export const relay = defineStep({
   repeat: 'needs-key',
   scope: 'mail:write',
   internal: true,
-  errors: ['records.unavailable', 'blob.unavailable', 'blob.missing'],
+  errors: ['records.unavailable', 'blob.unavailable', 'blob.missing', ELSEWHERE],
   async run(input, dependencies, step) {
     const trigger = triggerOf(input.destination);
     if (trigger === undefined) return relayOnce(input, dependencies, step);
@@ -93,13 +93,17 @@ export async function relayOnce(
   if (before?.state === 'delivered' || before?.state === 'refused') return asRecorded(before);
   const resent = before?.state === 'committing' || before?.resent === true;
 
-  const result = await send(input, dependencies, step.signal, {
+  const { signal, moved, stay } = untilCommitted(step);
+  const result = await send(input, dependencies, signal, {
     stage: (stage) => step.report({ stage }),
     log: step.log,
     resent,
-    beforeFinalDot: (host) =>
-      records.deliveries.set(input.activityId, destinationKey, { state: 'committing', host, resent }),
+    beforeFinalDot: (host) => {
+      stay();
+      return records.deliveries.set(input.activityId, destinationKey, { state: 'committing', host, resent });
+    },
   });
+  if (moved.aborted && result.status === 'deferred') throw elsewhere();
   // 'unknown' leaves the row at 'committing': the next attempt reads it and marks the message as sent again.
   if (result.status !== 'unknown') {
     await records.deliveries.set(input.activityId, destinationKey, {
@@ -116,6 +120,18 @@ export async function relayOnce(
     code: 'code' in result ? result.code : null,
     text: 'text' in result ? result.text : result.reply.text,
     resent,
+  };
+}
+
+/** An attempt can be broken off and begun elsewhere until its final dot; after it the destination may have the message. */
+function untilCommitted({ signal, moveOn }: StepContext): { signal: AbortSignal; moved: AbortSignal; stay(): void } {
+  const moving = new AbortController();
+  const move = () => moving.abort();
+  moveOn?.addEventListener('abort', move, { once: true });
+  return {
+    signal: moveOn ? AbortSignal.any([signal, moving.signal]) : signal,
+    moved: moving.signal,
+    stay: () => moveOn?.removeEventListener('abort', move),
   };
 }
 

@@ -5,7 +5,7 @@ import { triggerDestination } from '../../activities/triggers/mail-message.ts';
 import { parseAddress } from '../../protocols/mail/address.ts';
 import { mayBounce } from '../../protocols/mail/policy.ts';
 import { PermanentError } from '../../protocols/errors.ts';
-import { taskQueues, type RouteMailInput } from '../../workflows/mail/contract.ts';
+import { TASK_RENEWAL, taskQueues, type RouteMailInput } from '../../workflows/mail/contract.ts';
 
 /** What the record does not say, found while the message was read. */
 export interface MessageShape {
@@ -52,6 +52,7 @@ export function routeMailInput(
     refusedBefore,
     policy: { sessionWait: mail.sessionWait, retryDelays: mail.retry.delays, giveUpAfter: mail.retry.giveUpAfter },
     taskQueues: { first, retry },
+    local: settlement !== 'accepted' && mail.sessionWait >= 2 * TASK_RENEWAL ? ['attempt', 'close'] : ['close'],
   };
 }
 

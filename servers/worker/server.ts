@@ -24,6 +24,8 @@ import { startTriggers } from './triggers.ts';
 const SHUTDOWN_GRACE = '20 seconds';
 /** Deliveries wait for other hosts most of the time. */
 const DELIVERY_SLOTS = 100;
+/** Those of local activities among them (LOCAL_WAITS), with room for the rest. */
+const WORKFLOW_TASK_SLOTS = 100;
 /** A cancelled or dead delivery must be noticed within seconds, so heartbeats are not held back for long. */
 const HEARTBEAT_THROTTLE = '2 seconds';
 /** The server may be a moment behind at start. */
@@ -56,7 +58,13 @@ export async function startWorker({ configuration, addresses, log }: ServerOptio
   };
   const relay = { 'mail.relay': activities['mail.relay'] };
   const workers = await Promise.all([
-    Worker.create({ ...common, taskQueue: queues.main, workflowBundle: await workflowBundle(), activities }),
+    Worker.create({
+      ...common,
+      taskQueue: queues.main,
+      workflowBundle: await workflowBundle(),
+      activities,
+      maxConcurrentWorkflowTaskExecutions: WORKFLOW_TASK_SLOTS,
+    }),
     Worker.create({
       ...common,
       taskQueue: queues.first,

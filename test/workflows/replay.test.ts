@@ -13,18 +13,25 @@ const read = (name: string): { events: { eventType: string }[] } =>
   JSON.parse(readFileSync(join(HISTORIES, name), 'utf8'));
 
 it('has a history of every ending', () => {
-  expect(recorded.sort()).toEqual([
-    ...['given-up', 'gone', 'taken'].map((ending) => `notifyTrigger.${ending}.json`),
-    ...[
-      'cancelled',
-      'delivered',
-      'expired-with-bounce',
-      'refused',
-      'retried',
-      'session-timer-first',
-      'taken-by-n8n',
-    ].map((ending) => `routeMail.${ending}.json`),
-  ]);
+  expect(recorded.sort()).toEqual(
+    [
+      ...['given-up', 'gone', 'taken'].map((ending) => `notifyTrigger.${ending}.json`),
+      ...[
+        'cancelled',
+        'deferred-in-task',
+        'delivered',
+        'delivered-in-task',
+        'expired-with-bounce',
+        'moved',
+        'refused',
+        'refused-in-task',
+        'retried',
+        'session-timer-first',
+        'session-timer-in-task',
+        'taken-by-n8n',
+      ].map((ending) => `routeMail.${ending}.json`),
+    ].sort(),
+  );
 });
 
 it.for(recorded)('%s replays', async (name) => {

@@ -53,7 +53,19 @@ export interface RouteMailInput {
   refusedBefore?: SmtpReply;
   policy: DeliveryPolicy;
   taskQueues: MailTaskQueues;
+  /**
+   * What runs inside a workflow task, as local activities: the first attempt of each address, the close of the record.
+   * Runs of older builds have none.
+   */
+  local?: ('attempt' | 'close')[];
 }
+
+/**
+ * A workflow task that lasts is renewed after this many ms (four fifths of the ten seconds it may take), and only then
+ * do timers that it started begin to run. A session that waits less than twice that cannot have its first attempt
+ * inside the task.
+ */
+export const TASK_RENEWAL = 8_000;
 
 export interface DeliveryPolicy {
   /** ms the session may wait. */

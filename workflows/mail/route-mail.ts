@@ -18,11 +18,12 @@ import {
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import type { SmtpReply } from '../../stores/records/port.ts';
-import { bookkeeping, type HouseActivities } from '../activities.ts';
+import { bookkeeping, bookkeepingNow, type HouseActivities } from '../activities.ts';
 import {
   FIRST_ANSWER,
   PROGRESS,
   SETTLE,
+  TASK_RENEWAL,
   type FirstAnswer,
   type RouteMailInput,
   type RouteMailProgress,
@@ -76,7 +77,8 @@ export async function routeMail(input: RouteMailInput): Promise<RouteMailResult>
   ): Promise<RouteMailResult> => {
     answer ??= { answer: 'queued' };
     const errorCode = outcome === 'delivered' ? null : (failed?.code ?? null);
-    await bookkeeping['mail.closeActivity'].executeWithOptions({ summary: outcome }, [
+    const books = input.local?.includes('close') ? bookkeepingNow : bookkeeping;
+    await books['mail.closeActivity'].executeWithOptions({ summary: outcome }, [
       {
         activityId: input.activityId,
         outcome,
@@ -139,17 +141,19 @@ async function firstAttempts(
   forwards: Delivery[],
   answerEarly: (answer: FirstAnswer) => void,
 ): Promise<FirstAnswer> {
+  const local = input.local?.includes('attempt') ?? false;
   const timer = new CancellationScope();
   let early = false;
   const sessionOver = timer.run(async () => {
-    await sleep(input.policy.sessionWait, { summary: 'the session waits until here' });
+    const { sessionWait } = input.policy;
+    await sleep(local ? sessionWait - TASK_RENEWAL : sessionWait, { summary: 'the session waits until here' });
     // From here on the sender has its 250: a refusal must bounce.
     early = true;
     answerEarly({ answer: 'queued' });
   });
   sessionOver.catch(() => undefined);
   try {
-    await Promise.all(forwards.map((one) => attempt(one, input, input.taskQueues.first)));
+    await Promise.all(forwards.map((one) => attempt(one, input, input.taskQueues.first, local)));
   } finally {
     timer.cancel();
   }

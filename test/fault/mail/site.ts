@@ -107,7 +107,8 @@ export async function openSite(folder: string, seed: number, options: Lane, mark
     mail: {
       listen: smtp,
       runs: options.lane === 'run' ? 'always' : 'deferred',
-      sessionWait: '5s',
+      // Of runs: long enough for first attempts inside the workflow task.
+      sessionWait: options.lane === 'run' ? '16s' : '5s',
       limits: { verification: '5s' },
       retry: { delays: ['1s', '2s'], giveUpAfter: '5d' },
       domains: { [FORWARD_DOMAIN]: { rules: [...LOCAL_PARTS, ...TEAM].map(rule) } },
