@@ -1,6 +1,11 @@
 /** Every step of the house, by name. Adding a step is: one file, one line here. */
 import type { Step } from './step.ts';
+import { enrich } from './dmarc/enrich.ts';
+import { extractReports } from './dmarc/extract-reports.ts';
 import { parseReport } from './dmarc/parse-report.ts';
+import { publishReport } from './dmarc/publish-report.ts';
+import { quarantineReport } from './dmarc/quarantine.ts';
+import { storeReport } from './dmarc/store-report.ts';
 import { bounce } from './mail/bounce.ts';
 import { closeActivity } from './mail/close-activity.ts';
 import { composeMessageStep } from './mail/compose-message.ts';
@@ -30,7 +35,12 @@ export const steps: readonly Step[] = [
   bounce,
   relay,
   closeActivity,
+  extractReports,
+  storeReport,
   parseReport,
+  enrich,
+  publishReport,
+  quarantineReport,
   notify,
 ];
 

@@ -3,8 +3,11 @@ import { z } from 'zod';
 import { defineStep } from '../step.ts';
 import { BlobRef } from '../schemas.ts';
 import { abridge } from './abridge.ts';
-import { openReport } from './open-report.ts';
-import { readReport, type ReadReport } from './read-report.ts';
+import { reportLimits } from './limits.ts';
+import type { ReportFile } from './open-report.ts';
+import { asBytes } from './raw.ts';
+import { readFiles } from './read-files.ts';
+import type { ReadReport } from './read-report.ts';
 import {
   DISPOSITIONS,
   DKIM_RESULTS,
@@ -13,9 +16,9 @@ import {
   SPF_RESULTS,
   type AggregateRecord,
 } from '../../protocols/dmarc/aggregate.ts';
-import { DMARC_ERRORS, dmarcError } from '../../protocols/dmarc/errors.ts';
+import { DMARC_ERRORS } from '../../protocols/dmarc/errors.ts';
 import { WARNING_CODES } from '../../protocols/dmarc/warnings.ts';
-import { PermanentError } from '../../protocols/errors.ts';
+import type { PermanentError } from '../../protocols/errors.ts';
 
 /** Records of an answer: enough to see what it is. All of them would not fit into the history of a run. */
 const SHOWN_RECORDS = 5;
@@ -165,44 +168,42 @@ export const parseReport = defineStep({
       .array(z.object({ file: Text, code: z.string(), message: z.string() }))
       .describe('Files of a zip that are no report.'),
   }),
-  needs: ['blobs'],
+  needs: ['configuration', 'blobs'],
   takes: 'cpu',
   repeat: 'safe',
   scope: 'dmarc:read',
   errors: [...DMARC_ERRORS, 'blob.missing', 'blob.unavailable'],
-  async run({ report }, { blobs }, step) {
-    const source = (await blobs.read(report.key)) as AsyncIterable<Uint8Array>;
-    let container: 'zip' | 'gzip' | 'none' = 'none';
+  async run({ report }, { configuration, blobs }, step) {
+    const limits = reportLimits(configuration);
+    let container: ReportFile['container'] = 'none';
     const reports: ReturnType<typeof shown>[] = [];
     const refused: PermanentError[] = [];
     const refusedFiles: { file: string | null; code: string; message: string }[] = [];
+    let seen = 0;
+    let records: AggregateRecord[] = [];
     let room = SHOWN_RECORDS;
-    for await (const file of openReport(source)) {
+    const onRecords = (some: AggregateRecord[]): void => {
+      step.signal.throwIfAborted();
+      seen += some.length;
+      step.report({ records: seen });
+      if (records.length < room) records.push(...some.slice(0, room - records.length));
+    };
+    for await (const file of readFiles(asBytes(await blobs.read(report.key)), { limits, onRecords })) {
+      const { name, outcome } = file;
       container = file.container;
-      const records: AggregateRecord[] = [];
-      let seen = 0;
-      try {
-        const read = await readReport(file, (some) => {
-          step.signal.throwIfAborted();
-          seen += some.length;
-          step.report({ records: seen });
-          if (records.length < room) records.push(...some.slice(0, room - records.length));
-        });
-        reports.push(shown(file.name, read, records));
+      if ('refusal' in outcome) {
+        refused.push(outcome.refusal);
+        refusedFiles.push(abridge({ file: name, code: outcome.refusal.code, message: outcome.refusal.message }));
+      } else {
+        reports.push(shown(name, outcome.report, records));
         room -= records.length;
-      } catch (thrown) {
-        // One file that is no report does not cost the others; a bomb or a broken archive does.
-        if (!(thrown instanceof PermanentError) || file.container !== 'zip' || ENDS_ALL.has(thrown.code)) throw thrown;
-        refused.push(thrown);
-        refusedFiles.push(abridge({ file: file.name, code: thrown.code, message: thrown.message }));
       }
+      records = [];
     }
-    if (reports.length === 0) throw refused[0] ?? dmarcError('dmarc.empty', 'The archive has no files.');
+    if (reports.length === 0 && refused[0]) throw refused[0];
     return { container, reports, refused: refusedFiles };
   },
 });
-
-const ENDS_ALL: ReadonlySet<string> = new Set(['dmarc.too_large', 'dmarc.broken_archive', 'dmarc.truncated']);
 
 function shown(file: string | null, read: ReadReport, records: AggregateRecord[]) {
   const { kind } = read;

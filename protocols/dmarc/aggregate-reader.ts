@@ -13,6 +13,7 @@ import {
   MAX_RUN,
   MAX_TEXT,
   MAX_UNKNOWN,
+  MAX_WITHOUT_RECORD,
   REPORT_LIMITS,
   type ReportLimits,
 } from './limits.ts';
@@ -45,6 +46,8 @@ export class AggregateReader {
   #bytes = 0;
   /** Bytes since the last element began or ended. */
   #run = 0;
+  /** Bytes since the last record ended. */
+  #withoutRecord = 0;
   #kept = 0;
   /** Elements of neither form since the last of one. */
   #unknown = 0;
@@ -96,9 +99,12 @@ export class AggregateReader {
     for (let from = 0; from < chunk.length; from += PIECE) {
       const piece = chunk.subarray(from, from + PIECE);
       this.#run += piece.length;
+      this.#withoutRecord += piece.length;
       this.#parser.write(this.#decoder.write(piece));
       if (this.#run > MAX_RUN)
         throw dmarcError('dmarc.too_large', `The report has more than ${MAX_RUN} bytes without an element.`);
+      if (this.#withoutRecord > MAX_WITHOUT_RECORD)
+        throw dmarcError('dmarc.too_large', `The report has more than ${MAX_WITHOUT_RECORD} bytes without a record.`);
     }
     const records = this.#records;
     this.#records = [];
@@ -207,6 +213,7 @@ export class AggregateReader {
 
   #recordEnds(): void {
     const totals = this.#totals;
+    this.#withoutRecord = 0;
     totals.records++;
     if (totals.records > this.#limits.records)
       throw dmarcError('dmarc.too_many_records', `The report has more than ${this.#limits.records} records.`);

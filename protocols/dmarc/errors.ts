@@ -18,12 +18,29 @@ const FIX = {
   'dmarc.broken_archive': 'Ask the reporter to send it again: the archive cannot be unpacked.',
   'dmarc.nested_archive': 'No report lies in an archive in an archive: unpack it by hand if it is trusted.',
   'dmarc.too_many_members': 'A report is one file: unpack the archive by hand if it is trusted.',
+  'dmarc.too_many_attachments':
+    'A report mail has one attachment, some have a few: take the sender for hostile until it is shown otherwise.',
+  'dmarc.no_report': 'Look at the original: nothing in it is a report. Nothing is to be done unless one was expected.',
+  'dmarc.foreign_domain':
+    'Reports to this address are about its own domain: see whether the DMARC record of another one names the address by mistake.',
+  'dmarc.conflicting_report':
+    'The first report of this name counts. Compare the two: a reporter that corrects itself, or a forgery.',
 } as const;
 
 export type DmarcErrorCode = keyof typeof FIX;
 
+/** What is refused for where it lies or what it is about, though its bytes may be a report. */
+const OTHERS: readonly string[] = [
+  'dmarc.too_many_attachments',
+  'dmarc.no_report',
+  'dmarc.foreign_domain',
+  'dmarc.conflicting_report',
+] satisfies DmarcErrorCode[];
+
+/** Every code with which something can be refused that came to a report address. */
+export const DMARC_REFUSALS = Object.keys(FIX) as DmarcErrorCode[];
 /** Every code with which bytes can be refused as a report. */
-export const DMARC_ERRORS = Object.keys(FIX) as DmarcErrorCode[];
+export const DMARC_ERRORS = DMARC_REFUSALS.filter((code) => !OTHERS.includes(code));
 
 /** The same bytes are refused the same way for ever: all of these are permanent. */
 export function dmarcError(

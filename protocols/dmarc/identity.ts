@@ -28,6 +28,18 @@ export function reportIdentity({ kind, policyDomain, organization, reportId, beg
   return createHash('sha256').update(text).digest('hex');
 }
 
+/**
+ * The id of a report or of a refusal: a UUIDv7 (RFC 9562, 5.7) of the time that it came and of what is done with it, so
+ * that whoever does it again after a crash has the same.
+ * @param act names what is done, such as the run and the place of the file in its mail
+ */
+export function reportIdOf(receivedAt: string, act: string): string {
+  const time = Date.parse(receivedAt).toString(16).padStart(12, '0').slice(-12);
+  const hash = createHash('sha256').update(act).digest('hex');
+  const variant = ((parseInt(hash.slice(3, 4), 16) & 3) | 8).toString(16);
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${hash.slice(0, 3)}-${variant}${hash.slice(4, 7)}-${hash.slice(7, 19)}`;
+}
+
 /** Whether a name is the domain or one below it: whoever holds a domain may read the reports about its subdomains. */
 export function isWithin(name: string, domain: string): boolean {
   return name === domain || name.endsWith(`.${domain}`);

@@ -1,8 +1,12 @@
-/** What one report may cost. The figures are those that other report readers agreed on in 2026, unless it says otherwise. */
+/**
+ * What one report may cost. The figures are those that other report readers agreed on in 2026, but for the bytes: they stop
+ * at 32 MiB, which is about 70,000 records and less than the 500,000 that they allow. Here a report is never held as a
+ * whole, so that the number of records decides, and the bytes are what so many records are written in.
+ */
 export interface ReportLimits {
   /** Bytes as they came; only of an archive, which is read from its end and so must be held. @default 10 MiB */
   packedBytes: number;
-  /** Bytes after unpacking, all members of an archive together: 32 MiB hold about 70,000 records. @default 32 MiB */
+  /** Bytes after unpacking, all members of an archive together; read as a stream. @default 256 MiB */
   bytes: number;
   /** Files in an archive. A report is one; some add a note. @default 20 */
   members: number;
@@ -12,7 +16,7 @@ export interface ReportLimits {
 
 export const REPORT_LIMITS: ReportLimits = {
   packedBytes: 10 * 1_048_576,
-  bytes: 32 * 1_048_576,
+  bytes: 256 * 1_048_576,
   members: 20,
   records: 500_000,
 };
@@ -31,6 +35,8 @@ export const MAX_TEXT = 2_048;
 export const MAX_RESULTS = 100;
 /** Elements of extensions that are kept of a record, and of the rest of the report: enough to read what they say. */
 export const MAX_EXTENSION_ELEMENTS = 50;
+/** Bytes without the end of a record: what is no record must not cost more because there may be many records. */
+export const MAX_WITHOUT_RECORD = 32 * 1_048_576;
 /** Elements of neither form in a row: 32 MiB of empty ones would cost seconds. */
 export const MAX_UNKNOWN = 10_000;
 /** Errors that a reporter lists in its metadata. */

@@ -38,6 +38,8 @@ export const WARNING_CODES = [
   'empty_interval',
   /** Line ends after the compressed data. */
   'trailing_bytes',
+  /** A policy of a TLS report that is about another domain than the rest; it was left out. */
+  'foreign_policy',
 ] as const;
 
 export type WarningCode = (typeof WARNING_CODES)[number];

@@ -182,6 +182,38 @@ const Triggers = z.strictObject({
   forgetAfter: Duration.default(7 * 86_400_000),
 });
 
+/** Reports about domains. Who takes them is no part of the file: `switchyard dmarc add DOMAIN`. */
+const Dmarc = z.strictObject({
+  limits: z
+    .strictObject({
+      /** Parts of one mail. Report mails have a text and one attachment, some a few and a signature. */
+      parts: z.number().int().positive().default(100),
+      /** Of an archive, which is read from its end and so must be held. */
+      packedSize: Size.default(10 * 1_048_576),
+      /** After unpacking; read as a stream. 500,000 records are written in about so many bytes. */
+      unpackedSize: Size.default(256 * 1_048_576),
+      /** Files in an archive. A report is one; some add a note. */
+      members: z.number().int().positive().default(20),
+      /** Records of one report: what other report readers take. */
+      records: z.number().int().positive().default(500_000),
+    })
+    .prefault({}),
+  /** How long what was refused is kept for a look at it. Reports themselves are kept until they are removed. */
+  keepQuarantine: Duration.default(90 * 86_400_000),
+  /** Names of the hosts that mail came from (PTR records). */
+  names: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      /** New addresses of one report that are asked for: a forged report must not make a flood of questions. */
+      most: z.number().int().positive().default(1_000),
+      /** All of them together; what has no answer by then has no name. */
+      wait: Duration.default(30_000),
+      /** How long an answer serves further reports. */
+      keep: Duration.default(30 * 86_400_000),
+    })
+    .prefault({}),
+});
+
 /** A secret that people expect in the file and that must not be there. */
 const notHere = (variable: string) => z.never({ error: `no secret belongs in this file: set ${variable}` }).optional();
 
@@ -249,6 +281,7 @@ export const Configuration = z.strictObject({
     })
     .prefault({}),
   mail: Mail.prefault({}),
+  dmarc: Dmarc.prefault({}),
   outbound: Outbound.prefault({}),
   dns: Dns.prefault({}),
   temporal: Temporal.prefault({}),

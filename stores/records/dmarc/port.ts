@@ -142,9 +142,9 @@ export interface DmarcReportRecords {
   find(identity: string, generation: number): Promise<Pick<DmarcReport, 'id' | 'sha256'> | undefined>;
   /**
    * Writes records ahead of the publication of a large report, a batch a transaction: nobody waits long for the lock.
-   * They count for nothing until then. Repeatable.
+   * They count for nothing until then. Repeatable. Whose report it is may be known only at its end.
    */
-  stage(report: Pick<NewReport, 'id' | 'domain'>, records: NumberedRecord[], generation: number): Promise<void>;
+  stage(id: string, records: NumberedRecord[], generation: number): Promise<void>;
   /**
    * Publishes the report with all its records, in one transaction with the sums: all or nothing, and once, whoever else
    * publishes the same. What was staged for one that is not published is removed.
@@ -152,6 +152,8 @@ export interface DmarcReportRecords {
    * @throws TemporaryError `dmarc.generation_over`: it is neither any more; begin again with the present one
    */
   publish(report: NewReport, content: ReportContent, generation: number): Promise<Publication>;
+  /** Removes what was staged for a report that will not be published. */
+  discard(id: string, generation: number): Promise<void>;
   /** Removes what was staged before the time and never published. Returns how many reports. */
   expireStaged(time: string): Promise<number>;
 }

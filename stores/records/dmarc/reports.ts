@@ -20,13 +20,13 @@ export const holdReports = (transaction: Database): Promise<void> => hold(transa
 export function dmarcReportRecords(database: Database): DmarcReportRecords {
   return {
     find: (identity, generation) => find(database, identity, generation),
-    stage: (report, records, generation) =>
+    stage: (id, records, generation) =>
       database.transaction().execute(async (transaction) => {
-        await insertMissing(transaction, 'dmarc_staging', [{ generation, report: report.id, staged_at: timeNow() }]);
+        await insertMissing(transaction, 'dmarc_staging', [{ generation, report: id, staged_at: timeNow() }]);
         await insertMissing(
           transaction,
           'dmarc_records',
-          records.map((one) => toRecordRow(report, one, generation)),
+          records.map((one) => toRecordRow({ id, domain: '' }, one, generation)),
         );
       }),
     publish: (report, content, generation) =>
@@ -38,9 +38,14 @@ export function dmarcReportRecords(database: Database): DmarcReportRecords {
           await insert(transaction, report, content, generation);
           return { state: 'published' as const, id: report.id };
         }
-        if (known.id === report.id) return { state: 'published' as const, id: known.id };
         await removeStaged(transaction, report.id, generation);
+        if (known.id === report.id) return { state: 'published' as const, id: known.id };
         return { state: known.sha256 === report.sha256 ? 'repeated' : 'conflicting', id: known.id };
+      }),
+    discard: (id, generation) =>
+      database.transaction().execute(async (transaction) => {
+        await holdReports(transaction);
+        await removeStaged(transaction, id, generation);
       }),
     async expireStaged(time) {
       const old = await database
@@ -117,6 +122,14 @@ async function insertContent(
   if (content.kind === 'aggregate') {
     const rows = content.records.map((one) => toRecordRow(report, one, generation));
     await insertMissing(transaction, 'dmarc_records', rows);
+    // What was staged before anybody knew whose report it is.
+    await transaction
+      .updateTable('dmarc_records')
+      .set({ domain: report.domain })
+      .where('generation', '=', generation)
+      .where('report', '=', report.id)
+      .where('domain', '<>', report.domain)
+      .execute();
     await addToSums(transaction, report, generation);
     return countRecords(transaction, report.id, generation);
   }

@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openReport } from '../../../activities/dmarc/open-report.ts';
 import { readReport } from '../../../activities/dmarc/read-report.ts';
+import { REPORT_LIMITS, type ReportLimits } from '../../../protocols/dmarc/limits.ts';
 import { PermanentError, TemporaryError } from '../../../protocols/errors.ts';
 import { feedback, metadata, NOW, POLICY, record } from '../../protocols/dmarc/report.ts';
 import { gzipBomb, zipOf } from './archives.ts';
@@ -18,9 +19,9 @@ async function* inPieces(bytes: Uint8Array, size = 65_536) {
   for (let from = 0; from < bytes.length; from += size) yield bytes.subarray(from, from + size);
 }
 
-async function read(bytes: Uint8Array, piece?: number) {
+async function read(bytes: Uint8Array, { piece, limits }: { piece?: number; limits?: ReportLimits } = {}) {
   const read = [];
-  for await (const file of openReport(inPieces(bytes, piece))) {
+  for await (const file of openReport(inPieces(bytes, piece), limits)) {
     let records = 0;
     const report = await readReport(file, (some) => void (records += some.length), { now: NOW });
     if (report.kind !== 'aggregate') throw new Error(report.kind);
@@ -31,12 +32,12 @@ async function read(bytes: Uint8Array, piece?: number) {
 }
 
 /** Reads it and holds the time and the growth of memory against the ceilings. */
-async function refusal(bytes: Uint8Array) {
+async function refusal(bytes: Uint8Array, limits?: ReportLimits) {
   const before = process.memoryUsage().rss;
   const began = performance.now();
   let most = before;
   const timer = setInterval(() => (most = Math.max(most, process.memoryUsage().rss)), 5);
-  const outcome = await read(bytes).catch((thrown: unknown) => thrown);
+  const outcome = await read(bytes, { limits }).catch((thrown: unknown) => thrown);
   clearInterval(timer);
   expect(performance.now() - began).toBeLessThan(CEILING_MS);
   expect(Math.max(most, process.memoryUsage().rss) - before).toBeLessThan(CEILING_BYTES);
@@ -51,6 +52,7 @@ describe('bombs are refused early', () => {
     bombs.zeros = await gzipBomb(1_024 * MiB);
     bombs.text = await gzipBomb(1_024 * MiB, { before: '<feedback><version>' });
     bombs.elements = await gzipBomb(64 * MiB, { before: '<feedback>' + '<a/>'.repeat(9_000_000) });
+    bombs.known = await gzipBomb(64 * MiB, { before: '<feedback><report_metadata>' + '<email/>'.repeat(4_500_000) });
     bombs.blanks = await gzipBomb(64 * MiB, { before: feedback(), byte: ' ' });
     bombs.zip = await zipOf({ 'report.xml': Buffer.alloc(64 * MiB, 'a') });
   });
@@ -59,6 +61,7 @@ describe('bombs are refused early', () => {
     ['1 GiB of one letter in gzip', 'zeros', 'dmarc.not_a_report'],
     ['1 GiB in one element in gzip', 'text', 'dmarc.too_large'],
     ['9 million elements in gzip', 'elements', 'dmarc.too_large'],
+    ['34 MiB of elements that a report has once', 'known', 'dmarc.too_large'],
     ['64 MiB of blanks after a report in gzip', 'blanks', 'dmarc.too_large'],
     ['64 MiB in zip', 'zip', 'dmarc.not_a_report'],
   ])('%s', async (_what, name, code) => {
@@ -74,7 +77,8 @@ describe('bombs are refused early', () => {
 
   it('more than the limit over all files of a zip', async () => {
     const large = feedback(metadata() + POLICY + record().repeat(40_000));
-    expect(await refusal(await zipOf({ 'a.xml': large, 'b.xml': large, 'c.xml': large }))).toEqual(
+    const limits = { ...REPORT_LIMITS, bytes: 32 * MiB };
+    expect(await refusal(await zipOf({ 'a.xml': large, 'b.xml': large, 'c.xml': large }), limits)).toEqual(
       permanent('dmarc.too_large'),
     );
   });
@@ -146,7 +150,7 @@ describe('reports are read', () => {
     const packed = container === 'gzip' ? gzipSync(REPORT) : await zipOf({ 'a.xml': REPORT });
     const bytes = Buffer.concat([packed, Buffer.from('\r\n\r\n')]);
     for (const piece of [1, 3, packed.length, packed.length + 1, bytes.length])
-      expect(await read(bytes, piece)).toMatchObject([{ container, records: 1, warnings: ['trailing_bytes'] }]);
+      expect(await read(bytes, { piece })).toMatchObject([{ container, records: 1, warnings: ['trailing_bytes'] }]);
   });
 
   it('from a gzip of two streams, which is one document (RFC 1952, 2.2)', async () => {

@@ -14,9 +14,11 @@ import { zipOf } from './archives.ts';
 
 let folder: string;
 let blobs: BlobStore;
+let configuration: Configuration;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'switchyard-dmarc-'));
-  blobs = await openBlobs(Configuration.parse({ hostname: 'mx.own.test', state: folder }));
+  configuration = Configuration.parse({ hostname: 'mx.own.test', state: folder });
+  blobs = await openBlobs(configuration);
 });
 afterAll(async () => {
   await blobs?.close();
@@ -32,7 +34,7 @@ async function run(bytes: Buffer | string, signal = new AbortController().signal
   })();
   const report = await blobs.write(source, { prefix: 'uploads', maxBytes: 100_000_000 });
   const step = { signal, report: () => undefined, log: createLog('test', 'silent'), idempotencyKey: report.key };
-  return parseReport.call({ report }, { blobs } as unknown as Dependencies, step);
+  return parseReport.call({ report }, { blobs, configuration } as unknown as Dependencies, step);
 }
 
 const TLS = {

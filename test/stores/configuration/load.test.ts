@@ -180,6 +180,7 @@ describe('a configuration', () => {
     const own = ({ domains: _domains, ...mail }: typeof bare.mail) => mail;
     expect(own(example.mail)).toEqual(own(bare.mail));
     expect(example.temporal).toEqual(bare.temporal);
+    expect(example.dmarc).toEqual(bare.dmarc);
     expect({ ...example.outbound, transport: {} }).toEqual(bare.outbound);
   });
 });

@@ -1,0 +1,102 @@
+/** From what was read to what is published: whose report it is, what it is called, and the day that it counts for. */
+import type { ReadReport } from './read-report.ts';
+import type { z } from 'zod';
+import type { BlobRef } from '../schemas.ts';
+import type { ReportMail } from './quarantine.ts';
+import { dmarcError } from '../../protocols/dmarc/errors.ts';
+import { dayOf, isWithin, PARSER_VERSION, reportIdentity } from '../../protocols/dmarc/identity.ts';
+import { MAX_AHEAD_SECONDS } from '../../protocols/dmarc/limits.ts';
+import type { PermanentError } from '../../protocols/errors.ts';
+import type { NewReport, ReportContent } from '../../stores/records/dmarc/port.ts';
+
+/** What came, and from where. */
+export interface Arrival {
+  report: z.output<typeof BlobRef>;
+  domain: string | null;
+  address: string | null;
+  receivedAt: string;
+  mail: z.output<typeof ReportMail> | null;
+  /** The same again gives the same ids. */
+  act: string;
+}
+
+/** It is a report, and not about a domain that it may be about. */
+export class NotOurs extends Error {
+  readonly refusal: PermanentError;
+  constructor(refusal: PermanentError) {
+    super(refusal.message);
+    this.refusal = refusal;
+  }
+}
+
+interface Read {
+  report: ReadReport;
+  sha256: string;
+  /** Those that it may be about. */
+  domains: string[];
+}
+
+type Facts = Pick<NewReport, 'policyDomain' | 'organization' | 'email' | 'reportId' | 'begin' | 'end'> &
+  Pick<NewReport, 'policy' | 'details' | 'warnings'> & { content: ReportContent };
+
+/** @throws NotOurs */
+export function describeReport(
+  { report: read, sha256, domains }: Read,
+  { receivedAt, mail, report: blob, id, file }: Arrival & { id: string; file: string | null },
+): { report: NewReport; content: ReportContent } {
+  const { content, ...facts } = factsOf(read, domains, receivedAt);
+  const domain = nearest(facts.policyDomain, domains);
+  if (domain === undefined) throw foreign(facts.policyDomain, domains);
+  const { kind } = read;
+  const { begin, end } = facts;
+  const identity = reportIdentity({ ...facts, kind, sha256 });
+  const day = dayOf(begin, end);
+  return {
+    report: { ...facts, id, identity, kind, domain, day, receivedAt, sha256, blob, file, mail, parser: PARSER_VERSION },
+    content,
+  };
+}
+
+function factsOf(read: ReadReport, domains: string[], receivedAt: string): Facts {
+  if (read.kind === 'aggregate') {
+    const { metadata, policy, form, version, extensions, warnings } = read.aggregate;
+    const { orgName, email, reportId, begin, end, extraContactInfo, generator, errors } = metadata;
+    const details = { form, version, metadata: { extraContactInfo, generator, errors }, extensions };
+    const name = { policyDomain: policy.domain, organization: orgName, email, reportId, begin, end };
+    return { ...name, policy, details, warnings, content: { kind: 'aggregate', records: [] } };
+  }
+  if (read.kind === 'tls') {
+    const { organization, contact, reportId, begin, end, policies, warnings } = read.tls;
+    const ours = policies.filter((one) => nearest(one.domain, domains) !== undefined);
+    const policyDomain = (ours[0] ?? policies[0])?.domain ?? '';
+    const left = policies.length - ours.length;
+    const warning = { code: 'foreign_policy' as const, field: 'policies', count: left, example: null };
+    return {
+      ...{ policyDomain, organization, email: contact, reportId, begin, end, policy: null, details: { contact } },
+      warnings: left > 0 && ours.length > 0 ? [...warnings, warning] : warnings,
+      content: { kind: 'tls', policies: ours },
+    };
+  }
+  const { warnings, ...failure } = read.failure;
+  const received = Math.floor(Date.parse(receivedAt) / 1_000);
+  const said = failure.arrivedAt;
+  // The clock of a stranger decides on no day to come.
+  const time = said !== null && said > 0 && said <= received + MAX_AHEAD_SECONDS ? said : received;
+  const policyDomain = failure.reportedDomain ?? failure.mailFrom?.split('@').at(-1)?.toLowerCase() ?? '';
+  const { mta, userAgent } = failure.reporter;
+  const name = { policyDomain, organization: mta ?? userAgent, email: null, reportId: null, begin: time, end: time };
+  return { ...name, policy: null, details: {}, warnings, content: { kind: 'failure', failure } };
+}
+
+/** Of those that the name lies in the longest: a domain and one below it may both have an address. */
+function nearest(name: string, domains: string[]): string | undefined {
+  return domains.filter((domain) => isWithin(name, domain)).sort((one, other) => other.length - one.length)[0];
+}
+
+function foreign(name: string, domains: string[]): NotOurs {
+  const [only] = domains;
+  const about =
+    name === '' ? 'The report says of no domain that it is about it' : `The report is about ${name.slice(0, 253)}`;
+  const wanted = domains.length === 1 ? `, and the address is for ${only}` : ', for which there is no report address';
+  return new NotOurs(dmarcError('dmarc.foreign_domain', `${about}${wanted}.`, { domain: name.slice(0, 253) }));
+}

@@ -1,0 +1,129 @@
+/**
+ * Asks for the names of the hosts that a report tells of, before it is published. Best effort with an end: a name only
+ * helps people, and the report is not kept waiting for it. What is found serves all further reports.
+ */
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import ipaddr from 'ipaddr.js';
+import { defineStep } from '../step.ts';
+import { BlobRef } from '../schemas.ts';
+import type { Dependencies } from '../dependencies.ts';
+import { reportLimits } from './limits.ts';
+import { asBytes } from './raw.ts';
+import { readFiles } from './read-files.ts';
+import { DMARC_ERRORS } from '../../protocols/dmarc/errors.ts';
+import { SwitchyardError } from '../../protocols/errors.ts';
+
+/** Questions at once, of one report: the resolver serves the mail too. */
+const LANES = 10;
+/** Names of one address that are looked at; an honest one has one. */
+const NAMES = 3;
+/** RFC 1035, 2.3.4. */
+const NAME_LENGTH = 253;
+
+export const enrich = defineStep({
+  name: 'dmarc.enrich',
+  summary: 'Look up the names of the hosts in a report, so that its sources are grouped by who runs them.',
+  input: z.object({ report: BlobRef.describe('The stored bytes of the report.') }),
+  output: z.object({
+    addresses: z.number().int().describe('Addresses that the report names.'),
+    asked: z.number().int().describe('Of these, how many were asked for now; the others were known, or too many.'),
+    named: z.number().int().describe('Of these, how many have a name.'),
+  }),
+  needs: ['configuration', 'blobs', 'records', 'resolver'],
+  takes: 'long',
+  repeat: 'safe',
+  scope: 'dmarc:write',
+  errors: [...DMARC_ERRORS, 'blob.missing', 'blob.unavailable', 'records.unavailable'],
+  async run({ report }, dependencies, step) {
+    const { configuration, records } = dependencies;
+    const { names } = configuration.dmarc;
+    const addresses = await addressesIn(report.key, dependencies, step.signal);
+    if (!names.enabled) return { addresses: addresses.size, asked: 0, named: 0 };
+    const unknown = await unknownOf([...addresses].filter(isPublic), dependencies);
+    const deadline = AbortSignal.any([step.signal, AbortSignal.timeout(names.wait)]);
+    const hosts = await nameAll(unknown.slice(0, names.most), dependencies, deadline);
+    step.signal.throwIfAborted();
+    await records.dmarc.hosts.put(hosts.map((host) => ({ ...host, country: null, network: null })));
+    const named = hosts.filter(({ name }) => name !== null).length;
+    return { addresses: addresses.size, asked: hosts.length, named };
+  },
+});
+
+type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records' | 'resolver'>;
+
+/** @throws PermanentError `DMARC_ERRORS` */
+async function addressesIn(
+  key: string,
+  { configuration, blobs }: Pick<Part, 'configuration' | 'blobs'>,
+  signal: AbortSignal,
+): Promise<Set<string>> {
+  const addresses = new Set<string>();
+  const reading = {
+    limits: reportLimits(configuration),
+    onRecords: (some: { sourceIp: string }[]): void => {
+      signal.throwIfAborted();
+      for (const { sourceIp } of some) addresses.add(sourceIp);
+    },
+  };
+  for await (const { outcome } of readFiles(asBytes(await blobs.read(key)), reading)) {
+    if ('refusal' in outcome || outcome.report.kind !== 'failure') continue;
+    const { sourceIp } = outcome.report.failure;
+    if (sourceIp !== null) addresses.add(sourceIp);
+  }
+  return addresses;
+}
+
+/** Those that were never asked for, or too long ago. */
+async function unknownOf(addresses: string[], { configuration, records }: Part): Promise<string[]> {
+  const known = await records.dmarc.hosts.find(addresses);
+  const since = new Date(Date.now() - configuration.dmarc.names.keep).toISOString();
+  return addresses.filter((address) => (known.get(address)?.lookedUpAt ?? '') < since);
+}
+
+/** Names of networks of our own are nobody's business but ours, and nobody else knows them. */
+function isPublic(address: string): boolean {
+  const range = ipaddr.parse(address).range();
+  return !['private', 'loopback', 'linkLocal', 'uniqueLocal', 'unspecified', 'multicast'].includes(range);
+}
+
+/** Those for which there was an answer before the deadline. */
+async function nameAll(
+  addresses: string[],
+  { resolver }: Pick<Part, 'resolver'>,
+  deadline: AbortSignal,
+): Promise<{ address: string; name: string | null }[]> {
+  const found: { address: string; name: string | null }[] = [];
+  const queue = addresses.values();
+  const ended = new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve(), { once: true }));
+  const lane = async (): Promise<void> => {
+    for (const address of queue) {
+      if (deadline.aborted) return;
+      try {
+        found.push({ address, name: await nameOf(address, resolver) });
+      } catch (thrown) {
+        // Nobody knows now: it is asked again with the next report.
+        if (!(thrown instanceof SwitchyardError)) throw thrown;
+      }
+    }
+  };
+  const lanes = Promise.all(Array.from({ length: LANES }, lane));
+  lanes.catch(() => undefined);
+  // A question that is under way at the deadline is not waited for, and what it finds is not kept.
+  await Promise.race([lanes, ended]);
+  return [...found];
+}
+
+/** The name whose addresses have this one among them (RFC 8601, 3 calls it iprev): anyone can write any PTR record. */
+async function nameOf(address: string, resolver: Dependencies['resolver']): Promise<string | null> {
+  for (const given of (await resolver.ptr(address)).slice(0, NAMES)) {
+    const name = given.toLowerCase().replace(/\.$/, '');
+    if (name.length > NAME_LENGTH || isIP(name) !== 0) continue;
+    const addresses = await resolver.addresses(name);
+    if (
+      addresses.some((one) => isIP(one) !== 0 && ipaddr.process(one).toString() === ipaddr.process(address).toString())
+    )
+      return name;
+  }
+  return null;
+}

@@ -1,0 +1,61 @@
+/** Every report in what a reporter sent, read to its end; a file of an archive that is none does not cost the others. */
+import { createHash } from 'node:crypto';
+import { openReport, type ReportFile } from './open-report.ts';
+import { readReport, type ReadReport } from './read-report.ts';
+import type { AggregateRecord } from '../../protocols/dmarc/aggregate.ts';
+import { dmarcError } from '../../protocols/dmarc/errors.ts';
+import type { ReportLimits } from '../../protocols/dmarc/limits.ts';
+import { PermanentError } from '../../protocols/errors.ts';
+
+export interface FileRead {
+  /** Its place among the files, from 0. */
+  index: number;
+  container: ReportFile['container'];
+  /** Name inside a zip. */
+  name: string | null;
+  /** What it is, or why it is not taken. */
+  outcome: { report: ReadReport; sha256: string } | { refusal: PermanentError };
+}
+
+export interface FileReading {
+  limits: ReportLimits;
+  /** Gets the records of an aggregate report as they are read; the next bytes wait for it. */
+  onRecords(records: AggregateRecord[], index: number): void | Promise<void>;
+}
+
+/**
+ * @throws PermanentError `DMARC_ERRORS`: of what is no archive, and of an archive that is no whole one or has no files
+ */
+export async function* readFiles(
+  source: AsyncIterable<Uint8Array>,
+  { limits, onRecords }: FileReading,
+): AsyncGenerator<FileRead> {
+  let index = 0;
+  for await (const file of openReport(source, limits)) {
+    const { container, name } = file;
+    const hash = createHash('sha256');
+    const bytes = hashed(file.bytes, hash);
+    const place = index++;
+    try {
+      const report = await readReport({ ...file, bytes }, (records) => onRecords(records, place), { limits });
+      yield { index: place, container, name, outcome: { report, sha256: hash.digest('hex') } };
+    } catch (thrown) {
+      // A bomb or a broken archive is no matter of one file.
+      if (!(thrown instanceof PermanentError) || container !== 'zip' || ENDS_ALL.has(thrown.code)) throw thrown;
+      yield { index: place, container, name, outcome: { refusal: thrown } };
+    }
+  }
+  if (index === 0) throw dmarcError('dmarc.empty', 'The archive has no files.');
+}
+
+const ENDS_ALL: ReadonlySet<string> = new Set(['dmarc.too_large', 'dmarc.broken_archive', 'dmarc.truncated']);
+
+async function* hashed(
+  source: AsyncIterable<Uint8Array>,
+  hash: { update(chunk: Uint8Array): unknown },
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    hash.update(chunk);
+    yield chunk;
+  }
+}
