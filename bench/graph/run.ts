@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import { compose } from '../../cli/demo/messages.ts';
 import { PACK_NAME } from '../../cli/editor/pack.ts';
 import { openHome, type Home } from '../../test/editor/home.ts';
-import { usageOf } from '../mail/processes.ts';
+import { usageOf } from '../../test/support/processes.ts';
 import { machine, machineLine, median, quantile } from '../machine.ts';
 
 interface Path {

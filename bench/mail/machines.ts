@@ -4,17 +4,16 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { startInstallation, type Installation } from '../../cli/up/installation.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
+import { openInTurn } from '../../test/support/in-turn.ts';
 import { hasPostgres, startPostgres } from '../../test/support/postgres.ts';
 import { hasS3, startS3 } from '../../test/support/s3.ts';
+import { startTemporalServer } from '../../test/support/temporal-server.ts';
 import type { Candidate, Running } from './candidate.ts';
 import { checksOf, configurationFor } from './switchyard.ts';
-import { startTemporalServer } from './temporal-server.ts';
 import type { World } from './world.ts';
 
 const MACHINES = ['one', 'two'];
@@ -65,29 +64,10 @@ async function start(
     closing.push(() => installation.stop());
     installations.push(installation);
   }
-  const parts: Record<string, number[]> = { temporal: [temporal.pid], postgres: [postgres.pid()], s3: [s3.pid()] };
+  const parts: Record<string, number[]> = { temporal: [temporal.pid()], postgres: [postgres.pid()], s3: [s3.pid()] };
   for (const { processes } of installations)
     for (const { name, pid } of processes) parts[name] = [...(parts[name] ?? []), pid];
-  const port = await inTurn(installations, closing);
-  return { port, parts, close };
-}
-
-/** One port that hands each connection to the next machine, as two MX records of one preference do. */
-async function inTurn(installations: Installation[], closing: (() => Promise<unknown>)[]): Promise<number> {
-  let count = 0;
-  const listener = createServer((near) => {
-    const { smtp } = (installations[count++ % installations.length] as Installation).addresses;
-    // The address of the sender is what SPF is asked about.
-    const far = connect({ ...smtp, localAddress: near.remoteAddress });
-    for (const [one, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      one.on('error', () => other.destroy());
-      one.pipe(other);
-    }
-  }).listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  closing.push(async () => listener.close());
-  return (listener.address() as AddressInfo).port;
+  const entrance = await openInTurn(installations.map(({ addresses }) => addresses.smtp));
+  closing.push(async () => entrance.close());
+  return { port: entrance.port, parts, close };
 }

@@ -18,7 +18,7 @@ import { haraka } from './haraka.ts';
 import type { LoadOptions, LoadResult } from './load.ts';
 import { machines } from './machines.ts';
 import { postfix } from './postfix.ts';
-import { usageOf } from './processes.ts';
+import { usageOf } from '../../test/support/processes.ts';
 import { switchyard } from './switchyard.ts';
 import { startWorld, type World } from './world.ts';
 

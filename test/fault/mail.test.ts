@@ -15,7 +15,7 @@ describe.skipIf(!hasPostfix)('while smtp, worker, Temporal and destination are k
     async (lane) => {
       const report = await runFault({
         ...{ messages: 40, seconds: 20, seed: 5, lane },
-        ...{ postgres: false, s3: false, say: () => undefined },
+        ...{ postgres: false, s3: false, temporal: 'own', machines: 1, say: () => undefined },
       });
       console.log(reportText(report));
       expect(report.broken).toEqual([]);
@@ -31,6 +31,7 @@ const key = `${id} ${alice}`;
 const mailbox = 'alice@mailbox.test';
 const record: RecordEvidence = {
   ...{ id: 'r1', headerMessageId: id, recipient: alice, outcome: 'delivered', resent: false, errorCode: null },
+  workflowId: null,
   deliveries: [{ destination: mailbox, state: 'delivered', resent: false }],
 };
 const arrival = { messageId: id, sender: 'SRS0=x@forward.test', recipients: [mailbox], about: null };
@@ -43,6 +44,7 @@ const good: Evidence = {
   arrivals: [arrival],
   records: [record],
   kills: [{ at: 4_000, part: 'worker', open: new Set([id]) }],
+  shares: { sessions: { one: 1, two: 1 } },
   unanswered: 0,
   blobs: { stored: 1, owners: 1, lost: [], strays: 0, unowned: 0, orphans: [] },
   leaked: [],
@@ -90,6 +92,11 @@ describe('the reckoning', () => {
       ],
     ],
     ['a process that is left', { leaked: ['7 node smtp'] }, [['No process is leaked', '7 node smtp']]],
+    [
+      'a machine that did nothing',
+      { shares: { sessions: { one: 9, two: 0 } } },
+      [['Every machine has its share of the work', 'sessions: nothing for two']],
+    ],
     ['a hard end', { exitStatus: 1 }, [['up ends with status 0 after SIGTERM', 'status 1']]],
     [
       'a message without an answer',

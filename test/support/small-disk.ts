@@ -7,7 +7,7 @@ export interface Disk {
   /** How it fills, for the report. */
   how: string;
   isMounted: boolean;
-  /** @param pids by part */
+  /** @param pids by part; of several machines `smtp one`, `smtp two` */
   fill(pids: Record<string, number>): void;
   free(pids: Record<string, number>): void;
   remove(): void;
@@ -59,8 +59,8 @@ const limits: Disk = {
 };
 
 function limit(pids: Record<string, number>, soft: string): void {
-  for (const name of LIMITED) {
-    const pid = pids[name];
-    if (pid !== undefined) execFileSync('prlimit', ['--pid', String(pid), `--fsize=${soft}:`], { stdio: 'ignore' });
+  for (const [name, pid] of Object.entries(pids)) {
+    if (LIMITED.includes(name.replace(/ .*/, '')))
+      execFileSync('prlimit', ['--pid', String(pid), `--fsize=${soft}:`], { stdio: 'ignore' });
   }
 }

@@ -3,7 +3,7 @@
  * its time; then what was promised is held against what happened.
  */
 import { randomUUID } from 'node:crypto';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,9 +13,12 @@ import type { Records } from '../../../stores/records/port.ts';
 import { randomNumbers } from '../../protocols/random.ts';
 import { openDisk, type Disk } from '../../support/small-disk.ts';
 import { examineBlobs } from './blobs.ts';
+import { REVIVED_AFTER } from './machine.ts';
+import { ProcessorTime } from './processor-time.ts';
 import { reckon, type Kill, type RecordEvidence, type Report } from './reckoning.ts';
 import { startSender, type Load, type Sender } from './sender.ts';
-import { LOCAL_PARTS, openSite, processesWith, TEAM, type Lane, type Part, type Site } from './site.ts';
+import { sharesOf } from './shares.ts';
+import { LOCAL_PARTS, openSite, processesWith, TEAM, type Lane, type Part, type Site, type Target } from './site.ts';
 
 export interface FaultOptions extends Lane {
   messages: number;
@@ -32,7 +35,11 @@ export interface FaultReport extends Report {
   seed: number;
   lane: Lane['lane'];
   stores: { records: 'sqlite' | 'postgres'; blobs: 'folder' | 's3' };
+  temporal: Lane['temporal'];
+  machines: number;
   messages: number;
+  /** CPU seconds by part, from the first message until everything was settled. */
+  cpu: Record<string, number>;
   /** How the disk was filled. */
   disk: string;
   /** Of the faults, and until everything was settled. */
@@ -41,7 +48,7 @@ export interface FaultReport extends Report {
   kept: string | null;
 }
 
-/** How often each is drawn. */
+/** How often each is drawn; of several machines any. */
 const WEIGHTS: Record<Part, number> = {
   smtp: 6,
   worker: 6,
@@ -63,9 +70,11 @@ const FULL_FOR = { from: 4_000, to: 8_000 };
 /** ms for the last retries, restarts after 30 s of patience, and the sweep, which looks at what is older than two minutes. */
 const SETTLED_WITHIN = 420_000;
 const PROGRESS_EVERY = 5_000;
+/** ms between two notes of the CPU: what a killed part took since the last one is not counted. */
+const NOTE_EVERY = 1_000;
 /** Bodies: most are held in memory by a session, every tenth message goes through the store. */
 const SIZES = { usual: 2_000, large: 400_000 };
-/** What an installation writes without any mail, and for each message. */
+/** What a machine writes without any mail, and for each message. */
 const DISK_MEGABYTES = { base: 128, message: 0.5 };
 
 export async function runFault(options: FaultOptions): Promise<FaultReport> {
@@ -91,7 +100,7 @@ const INTERRUPTED = 130;
 /** @param closing what is to be done afterwards, last one first */
 async function runIn(folder: string, options: FaultOptions, closing: (() => unknown)[]): Promise<FaultReport> {
   const marker = `SWITCHYARD_FAULT_${randomUUID().replaceAll('-', '')}`;
-  const megabytes = DISK_MEGABYTES.base + DISK_MEGABYTES.message * options.messages;
+  const megabytes = DISK_MEGABYTES.base * options.machines + DISK_MEGABYTES.message * options.messages;
   const disk = openDisk(join(folder, '.switchyard'), megabytes);
   closing.push(() => disk.remove());
   const site = await openSite(folder, options.seed, options, marker);
@@ -105,37 +114,44 @@ async function runIn(folder: string, options: FaultOptions, closing: (() => unkn
   const seconds = await run.go();
   options.say('settled; reckoning');
   sender.close();
+  const recorded = await allRecords(records);
   const exitStatus = await site.end();
   const report = reckon({
     attempts: sender.attempts,
     arrivals: site.arrivals(),
-    records: await allRecords(records),
+    records: recorded,
     kills: run.kills,
+    shares: await sharesOf(site, options.lane, recorded, run.cpu),
     unanswered: sender.taken() - sender.finished(),
     blobs: await examineBlobs(site, records),
     leaked: processesWith(marker),
     deaths: site.deaths(),
     exitStatus,
   });
-  const kept = options.keep || report.broken.length > 0 ? keep(folder) : null;
-  const { seed, lane, messages } = options;
+  const { seed, lane, messages, temporal, machines } = options;
   const stores = {
     records: options.postgres ? ('postgres' as const) : ('sqlite' as const),
     blobs: options.s3 ? ('s3' as const) : ('folder' as const),
   };
-  return { seed, lane, stores, messages, disk: disk.how, seconds, ...report, kept };
+  return {
+    ...{ seed, lane, stores, temporal, machines, messages, disk: disk.how, seconds, cpu: run.cpu.seconds() },
+    ...report,
+    kept: options.keep || report.broken.length > 0 ? keep(folder) : null,
+  };
 }
 
 /** What tells how it came to that. */
 function keep(folder: string): string {
   const kept = `${folder}-kept`;
-  for (const name of ['.switchyard', 'arrivals.jsonl', 'switchyard.yaml', join('postfix', 'mail.log')])
+  const names = readdirSync(folder).filter((name) => name !== 'postfix' && name !== 'temporal');
+  for (const name of [...names, join('postfix', 'mail.log')])
     cpSync(join(folder, name), join(kept, name), { recursive: true });
   return kept;
 }
 
 class FaultRun {
   readonly kills: Kill[] = [];
+  readonly cpu = new ProcessorTime();
   readonly #options: FaultOptions;
   readonly #site: Site;
   readonly #sender: Sender;
@@ -144,7 +160,7 @@ class FaultRun {
   readonly #random: (limit: number) => number;
   readonly #began = Date.now();
   /** Parts that somebody is about to start again. */
-  readonly #reviving = new Map<Part, Promise<void>>();
+  readonly #reviving = new Map<string, Promise<void>>();
   #submitted = false;
   #full = false;
 
@@ -159,6 +175,7 @@ class FaultRun {
 
   async go(): Promise<FaultReport['seconds']> {
     const progress = setInterval(() => this.#options.say(this.#progressLine()), PROGRESS_EVERY);
+    const noting = setInterval(() => this.cpu.note(this.#site.pids()), NOTE_EVERY);
     try {
       const submitting = this.#sender
         .submit(loadsOf(this.#options.messages), this.#options.seconds)
@@ -173,6 +190,7 @@ class FaultRun {
       };
     } finally {
       clearInterval(progress);
+      clearInterval(noting);
     }
   }
 
@@ -180,15 +198,19 @@ class FaultRun {
     while (this.#goesOn()) {
       await this.#mailFlows();
       await sleep(this.#between(BETWEEN_KILLS));
-      const part = this.#draw();
+      const target = this.#draw();
+      const { name } = target;
       // What starts just now is left to it; what needs it may be killed meanwhile.
-      if (this.#reviving.has(part) || (part === 'everything' && this.#reviving.has('supervisor'))) continue;
+      if (this.#reviving.has(name) || this.#reviving.has(name.replace('everything', 'supervisor'))) continue;
       const open = await openMessages(this.#records);
+      this.cpu.note(this.#site.pids());
       const at = Date.now();
-      if (!(await this.#site.kill(part))) continue;
-      this.kills.push({ at, part, open });
-      const reviving = this.#site.revive(part).finally(() => this.#reviving.delete(part));
-      this.#reviving.set(part, reviving);
+      if (!(await target.kill())) continue;
+      this.kills.push({ at, part: name, open });
+      const reviving = sleep(REVIVED_AFTER)
+        .then(() => target.revive?.())
+        .finally(() => this.#reviving.delete(name));
+      this.#reviving.set(name, reviving);
     }
   }
 
@@ -226,14 +248,13 @@ class FaultRun {
     }
   }
 
-  #draw(): Part {
-    const { postgres, s3 } = this.#site;
-    const present = (Object.entries(WEIGHTS) as [Part, number][]).filter(
-      ([part]) => (part !== 'postgres' || postgres) && (part !== 's3' || s3),
-    );
-    let roll = this.#random(present.reduce((sum, [, weight]) => sum + weight, 0));
-    for (const [part, weight] of present) if ((roll -= weight) < 0) return part;
-    return 'smtp';
+  #draw(): Target {
+    const { targets } = this.#site;
+    const parts = [...new Set(targets.map(({ part }) => part))];
+    let roll = this.#random(parts.reduce((sum, part) => sum + WEIGHTS[part], 0));
+    const drawn = parts.find((part) => (roll -= WEIGHTS[part]) < 0);
+    const all = targets.filter(({ part }) => part === drawn);
+    return all[this.#random(all.length)] as Target;
   }
 
   #between({ from, to }: { from: number; to: number }): number {
@@ -242,7 +263,9 @@ class FaultRun {
 
   #progressLine(): string {
     const { attempts } = this.#sender;
-    const up = Object.keys(this.#site.pids()).filter((name) => ['smtp', 'worker', 'temporal'].includes(name));
+    const up = Object.keys(this.#site.pids()).filter((name) =>
+      ['smtp', 'worker', 'temporal'].includes(name.replace(/ (?!guard).*/, '')),
+    );
     return [
       `${String(Math.round((Date.now() - this.#began) / 1_000)).padStart(4)} s`,
       `${this.#sender.finished()} of ${this.#sender.taken()} messages answered`,

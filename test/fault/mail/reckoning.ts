@@ -4,18 +4,18 @@ import type { Delivery, MailActivity } from '../../../stores/records/port.ts';
 import type { LoggedArrival } from '../../support/destination-process.ts';
 import type { BlobEvidence } from './blobs.ts';
 import type { Attempt } from './sender.ts';
-import type { Part } from './site.ts';
 
 export interface Kill {
   at: number;
-  part: Part;
+  /** `smtp`, or `smtp two` where there are several machines. */
+  part: string;
   /** Message-IDs of the records that were open in the store at that moment; null where it could not be asked. */
   open: Set<string> | null;
 }
 
 export type RecordEvidence = Pick<
   MailActivity,
-  'id' | 'headerMessageId' | 'recipient' | 'outcome' | 'resent' | 'errorCode'
+  'id' | 'headerMessageId' | 'recipient' | 'outcome' | 'resent' | 'errorCode' | 'workflowId'
 > & { deliveries: Pick<Delivery, 'destination' | 'state' | 'resent'>[] };
 
 export interface Evidence {
@@ -23,6 +23,8 @@ export interface Evidence {
   arrivals: LoggedArrival[];
   records: RecordEvidence[];
   kills: Kill[];
+  /** By what is shared, and by machine: how much of it each did. */
+  shares: Record<string, Record<string, number>>;
   /** Messages that the sender holds still. */
   unanswered: number;
   blobs: BlobEvidence;
@@ -36,7 +38,7 @@ export interface Evidence {
 
 /** Numbers count recipients of messages: each has an answer and an end of its own. */
 export interface Report {
-  kills: Partial<Record<Part, number>>;
+  kills: Partial<Record<string, number>>;
   /** Of them, those that fell while a stored message had no answer yet. */
   betweenStoredAndAnswered: number;
   killsInAll: number;
@@ -60,6 +62,7 @@ export interface Report {
   refusedYetFailed: string[];
   records: Partial<Record<string, number>>;
   blobs: Omit<BlobEvidence, 'lost' | 'orphans'>;
+  shares: Evidence['shares'];
   deaths: string[];
   /** Promises that broke, each with the ids. Empty is good. */
   broken: { promise: string; ids: string[] }[];
@@ -130,6 +133,12 @@ export function reckon(evidence: Evidence): Report {
     { promise: 'No blob is orphaned', ids: blobs.orphans },
     { promise: 'No process is leaked', ids: evidence.leaked },
     {
+      promise: 'Every machine has its share of the work',
+      ids: Object.entries(evidence.shares).flatMap(([what, shares]) =>
+        Object.entries(shares).flatMap(([machine, count]) => (count === 0 ? [`${what}: nothing for ${machine}`] : [])),
+      ),
+    },
+    {
       promise: 'up ends with status 0 after SIGTERM',
       ids: evidence.exitStatus === 0 ? [] : [`status ${evidence.exitStatus}`],
     },
@@ -161,6 +170,7 @@ export function reckon(evidence: Evidence): Report {
       .map((key) => `${key}: ${recipients.get(key)?.text}`),
     records: countBy(records.map(({ outcome }) => outcome)),
     blobs: { stored, owners, strays, unowned },
+    shares: evidence.shares,
     deaths: evidence.deaths,
     broken: broken.filter(({ ids }) => ids.length > 0),
   };

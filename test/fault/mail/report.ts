@@ -11,6 +11,10 @@ export function reportText(report: FaultReport): string {
       .join(', ');
   const rows: [string, string | number][] = [
     ['seed', `${report.seed}, lane ${report.lane}, ${report.stores.records} and ${report.stores.blobs}`],
+    [
+      'machines',
+      `${report.machines}, Temporal ${report.temporal === 'own' ? 'as `up` starts it' : 'a full server on PostgreSQL'}`,
+    ],
     ['time', `${report.seconds.faults} s of faults, ${report.seconds.settling} s until all was settled`],
     ['kills', `${report.killsInAll}: ${counts(report.kills)}`],
     ['between stored and answered', report.betweenStoredAndAnswered],
@@ -27,6 +31,8 @@ export function reportText(report: FaultReport): string {
     ['refused, recorded as failed', report.refusedYetFailed.join('; ') || 'none'],
     ['records', counts(report.records)],
     ['blobs', counts(report.blobs)],
+    ...Object.entries(report.shares).map(([what, shares]): [string, string] => [`${what} shared`, counts(shares)]),
+    ['CPU seconds', cpuText(report)],
     ['ended by themselves', report.deaths.length === 0 ? 'none' : report.deaths.slice(0, IDS_SHOWN).join('; ')],
   ];
   const lines = rows.map(([name, value]) => `  ${name.padEnd(28)} ${value}`);
@@ -39,4 +45,11 @@ export function reportText(report: FaultReport): string {
   if (report.kept !== null) lines.push('', `  Logs and records are kept in ${report.kept}`);
   if (report.broken.length === 0) lines.push('', '  Every promise held.');
   return `${lines.join('\n')}\n`;
+}
+
+function cpuText({ cpu, messages }: FaultReport): string {
+  const parts = Object.entries(cpu).toSorted(([, one], [, other]) => other - one);
+  const all = parts.reduce((sum, [, seconds]) => sum + seconds, 0);
+  const perMessage = Math.round((all * 1_000) / messages);
+  return `${Math.round(all)}, ${perMessage} ms a message: ${parts.map(([name, seconds]) => `${name} ${seconds}`).join(', ')}`;
 }

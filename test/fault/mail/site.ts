@@ -1,293 +1,274 @@
 /**
- * What the faults befall: `switchyard up` as a process of its own, whose processes are killed by the numbers that it
- * writes down; a destination; a name server; and, where asked for, a database and a bucket.
+ * What the faults befall: one machine or several, each a `switchyard up` as a process of its own; a destination; a name
+ * server; and, where asked for, a database, a bucket and a Temporal server that the machines share.
  */
-import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, fork, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { startDnsServer } from '../../../cli/demo/dns-server.ts';
 import { createWorld, FORWARD_DOMAIN, FORWARD_HOST, MAILBOX_DOMAIN, PLAIN_DOMAIN } from '../../../cli/demo/world.ts';
-import { isAlive } from '../../../cli/up/birth.ts';
 import { freePort } from '../../../cli/up/ports.ts';
-import type { RunFile } from '../../../cli/up/run-file.ts';
-import { RUN_FILE } from '../../../stores/configuration/addresses.ts';
+import type { Endpoint } from '../../../stores/configuration/addresses.ts';
 import type { Configuration, ConfigurationInput } from '../../../stores/configuration/schema.ts';
 import { loadConfiguration } from '../../../stores/configuration/load.ts';
+import { openInTurn } from '../../support/in-turn.ts';
 import type { DestinationSettings, LoggedArrival } from '../../support/destination-process.ts';
 import { startPostgres, type PostgresServer } from '../../support/postgres.ts';
-import { startS3, type S3Server } from '../../support/s3.ts';
+import { startS3 } from '../../support/s3.ts';
+import { kill, Machine, MACHINE_PARTS, type MachinePart } from './machine.ts';
+import { startSharedTemporal, type SharedTemporal } from './shared-temporal.ts';
 
-/** What may be killed. `supervisor` is `up` itself; `everything` is all of it at once, as at a power cut. */
-export const PARTS = [
-  'smtp',
-  'worker',
-  'temporal',
-  'destination',
-  'postgres',
-  's3',
-  'http',
-  'supervisor',
-  'everything',
-] as const;
-export type Part = (typeof PARTS)[number];
+export type Part = MachinePart | 'destination' | 'postgres' | 's3';
+
+/** Something that may be killed. */
+export interface Target {
+  /** `smtp`, or `smtp two` where there are several machines. */
+  name: string;
+  part: Part;
+  /** With SIGKILL. @returns false where it does not run now */
+  kill(): Promise<boolean>;
+  /** Starts again what nobody else does. */
+  revive?(): Promise<void>;
+}
 
 export interface Lane {
   lane: 'run' | 'direct';
   postgres: boolean;
   s3: boolean;
+  /** `own`: the development server that `up` starts. `postgres`: a full one, on the same PostgreSQL as the records. */
+  temporal: 'own' | 'postgres';
+  /** More than one needs the shared stores and the shared Temporal server. */
+  machines: number;
 }
 
 export const LOCAL_PARTS = ['alice', 'bob', 'carol', 'dave', 'erin', 'grace', 'heidi', 'ivan', 'judy'];
 export const TEAM = ['team', '2team', '3team'];
+export const MACHINE_NAMES = ['one', 'two', 'three', 'four'];
 
 export interface Site {
+  /** Of the first machine. */
   configuration: Configuration;
-  smtp: { host: string; port: number };
+  /** Where the sender brings its mail. */
+  smtp: Endpoint;
   postgres: PostgresServer | undefined;
-  s3: S3Server | undefined;
+  temporal: SharedTemporal | undefined;
   sender: { from: string; source: string; helo: string };
-  /** Kills a part with SIGKILL. @returns false where it does not run now */
-  kill(part: Part): Promise<boolean>;
-  /** Starts again what nobody else does, after a while. */
-  revive(part: Part): Promise<void>;
+  targets: Target[];
   arrivals(): LoggedArrival[];
-  /** Process ids by part, as they are now. */
+  /** Process ids by the names of targets, and of the supervisors, as they are now. */
   pids(): Record<string, number>;
-  /** What died although nobody killed it, in the words of `up`. */
+  /** Sessions that each machine was given, by its name; undefined for a single one. */
+  sessions(): Record<string, number> | undefined;
+  /** What died although nobody killed it. */
   deaths(): string[];
-  /** Ends `up` with grace, and the destination; the stores stay. @returns its exit status */
+  /** Ends the machines with grace, and the destination; the stores stay. @returns the worst exit status */
   end(): Promise<number | null>;
   close(): Promise<void>;
 }
 
-/** ms that `up` has for a start on a busy machine. */
-const STARTED_WITHIN = 120_000;
-/** ms for an end with grace: those of the processes one after another. */
-const ENDED_WITHIN = 90_000;
-/** ms that a service manager waits before it starts a process again. */
-const REVIVED_AFTER = 500;
 const HOST = '127.0.0.1';
-const MAIN = join(import.meta.dirname, '../../../cli/main.ts');
 const DESTINATION = join(import.meta.dirname, '../../support/destination-process.ts');
+/** Of the database: four processes a machine with ten connections each, and Temporal's. */
+const CONNECTIONS = 200;
 
-/** @param marker an environment variable that every process of the site has, so that a leak is seen */
+/**
+ * @param folder of the site; what the machines keep is in `.switchyard` there
+ * @param marker an environment variable that every process of the site has, so that a leak is seen
+ */
 export async function openSite(folder: string, seed: number, options: Lane, marker: string): Promise<Site> {
-  const environment = { ...process.env, [marker]: '1' };
   const world = await createWorld();
   const dns = await startDnsServer(world.zones);
-  const postgres = options.postgres ? await startPostgres() : undefined;
+  const postgres = options.postgres ? await startPostgres({ settings: [`max_connections=${CONNECTIONS}`] }) : undefined;
   const s3 = options.s3 ? await startS3() : undefined;
+  const temporal =
+    options.temporal === 'postgres' && postgres ? await startSharedTemporal(folder, postgres) : undefined;
   // Their secrets came into this process's environment.
-  Object.assign(environment, process.env, { [marker]: '1' });
-  const port = async () => freePort(HOST);
-  const destinationPort = await port();
-  const smtp = { host: HOST, port: await port() };
-  const at = `${HOST}:${destinationPort}`;
-  const rule = (address: string) => ({ address, forward: [`${address}@${MAILBOX_DOMAIN}`] });
-  const configuration: ConfigurationInput = {
+  const environment = {
+    ...process.env,
+    [marker]: '1',
+    ...(options.machines > 1 && { SWITCHYARD_MASTER_KEY: randomBytes(32).toString('base64') }),
+  };
+  const destination = new DestinationProcess(environment, {
+    port: await freePort(HOST),
+    seed,
+    log: join(folder, 'arrivals.jsonl'),
+  });
+  const shared: ConfigurationInput = {
     hostname: FORWARD_HOST,
     logLevel: 'warn',
     dns: { servers: [dns.address] },
     ...(postgres && { records: postgres.records() }),
     ...(s3 && { blobs: await s3.blobs() }),
-    // Named ports never move: the sender finds the same one after every start.
-    http: { port: await port() },
-    temporal: { port: await port(), uiPort: await port() },
-    metrics: { workerPort: await port(), smtpPort: await port() },
     inbox: { enabled: false },
     outbound: {
-      transport: { [MAILBOX_DOMAIN]: at, [PLAIN_DOMAIN]: at },
+      transport: { [MAILBOX_DOMAIN]: destination.at, [PLAIN_DOMAIN]: destination.at },
       connectionsPerDestination: 40,
       connectTimeout: '5s',
       dataTimeout: '10s',
     },
-    mail: {
-      listen: smtp,
-      runs: options.lane === 'run' ? 'always' : 'deferred',
-      // Of runs: long enough for first attempts inside the workflow task.
-      sessionWait: options.lane === 'run' ? '16s' : '5s',
-      limits: { verification: '5s' },
-      retry: { delays: ['1s', '2s'], giveUpAfter: '5d' },
-      domains: { [FORWARD_DOMAIN]: { rules: [...LOCAL_PARTS, ...TEAM].map(rule) } },
-    },
   };
-  writeFileSync(join(folder, 'switchyard.yaml'), stringify(configuration));
-  const loaded = await loadConfiguration({ folder });
-  mkdirSync(loaded.state, { recursive: true, mode: 0o700 });
-  const site = new RunningSite(folder, loaded, environment, { port: destinationPort, seed });
-  await Promise.all([site.startUp(STARTED_WITHIN), site.startDestination()]);
-  return Object.assign(site, {
-    configuration: loaded,
-    smtp,
+  const names = MACHINE_NAMES.slice(0, options.machines);
+  const several = names.length > 1;
+  const machines: Placed[] = [];
+  for (const name of names) {
+    const own = several ? { folder: join(folder, name), state: join('..', '.switchyard', name) } : { folder };
+    machines.push(await place(name, own, shared, options.lane, temporal?.address, environment));
+  }
+  await Promise.all([destination.start(), ...machines.map(({ machine }) => machine.start())]);
+  const entrance = several ? await openInTurn(machines.map(({ smtp }) => smtp)) : undefined;
+  const [first] = machines;
+  if (!first) throw new Error('a site has one machine at least');
+
+  const named = (part: string, name: string): string => (several ? `${part} ${name}` : part);
+  const targets: Target[] = [
+    { name: 'destination', part: 'destination', kill: () => destination.kill(), revive: () => destination.start() },
+  ];
+  for (const { name, machine } of machines)
+    for (const part of MACHINE_PARTS.filter((one) => one !== 'temporal' || !temporal))
+      targets.push({
+        name: named(part, name),
+        part,
+        kill: () => machine.kill(part),
+        // The others are started again by their supervisor.
+        ...((part === 'supervisor' || part === 'everything') && { revive: () => machine.startAgain() }),
+      });
+  if (temporal) targets.push({ name: 'temporal', part: 'temporal', kill: temporal.kill, revive: temporal.startAgain });
+  for (const [part, store] of [
+    ['postgres', postgres],
+    ['s3', s3],
+  ] as const)
+    if (store) targets.push({ name: part, part, kill: () => store.kill().then(() => true), revive: store.start });
+  return {
+    configuration: first.configuration,
+    smtp: entrance ?? first.smtp,
     postgres,
-    s3,
+    temporal,
     sender: {
       from: `sender@${PLAIN_DOMAIN}`,
       source: world.senders.plain.address,
       helo: world.senders.plain.helo,
     },
-    async kill(part: Part) {
-      if (part === 'postgres' || part === 's3') {
-        const store = part === 'postgres' ? postgres : s3;
-        await store?.kill();
-        return store !== undefined;
-      }
-      return part === 'destination' ? site.killDestination() : site.killProcess(part);
-    },
-    async revive(part: Part) {
-      await sleep(REVIVED_AFTER);
-      if (part === 'postgres') await postgres?.start();
-      if (part === 's3') await s3?.start();
-      if (part === 'destination') await site.startDestination();
-      if (part === 'supervisor' || part === 'everything') await site.startUpAgain();
+    targets,
+    arrivals: () => destination.arrivals(),
+    pids: () => ({
+      ...Object.fromEntries(
+        machines.flatMap(({ name, machine }) =>
+          Object.entries(machine.pids()).map(([part, pid]) => [named(part, name), pid]),
+        ),
+      ),
+      ...livingOf({ temporal, postgres, s3, destination }),
+    }),
+    sessions: () =>
+      entrance && Object.fromEntries(machines.map(({ name }, index) => [name, entrance.taken[index] ?? 0])),
+    deaths: () => [
+      ...machines.flatMap(({ name, machine }) => machine.deaths().map((line) => (several ? `${name}: ${line}` : line))),
+      ...(temporal?.deaths ?? []),
+    ],
+    async end() {
+      const statuses = await Promise.all(machines.map(({ machine }) => machine.end()));
+      await destination.kill();
+      const [bad = 0] = statuses.filter((status) => status !== 0);
+      return bad;
     },
     async close() {
-      site.killAll();
+      entrance?.close();
+      for (const { machine } of machines) machine.killAll();
+      await destination.kill();
+      await temporal?.close();
       await Promise.all([postgres?.close(), s3?.close(), dns.close()]);
     },
-  });
+  };
 }
 
-class RunningSite {
-  readonly #folder: string;
-  readonly #state: string;
+interface Placed {
+  name: string;
+  machine: Machine;
+  configuration: Configuration;
+  smtp: Endpoint;
+}
+
+/** A folder with its configuration. Named ports never move: the sender finds the same ones after every start. */
+async function place(
+  name: string,
+  { folder, state }: { folder: string; state?: string },
+  shared: ConfigurationInput,
+  lane: Lane['lane'],
+  temporal: string | undefined,
+  environment: NodeJS.ProcessEnv,
+): Promise<Placed> {
+  const port = () => freePort(HOST);
+  const smtp = { host: HOST, port: await port() };
+  const configuration: ConfigurationInput = {
+    ...shared,
+    ...(state !== undefined && { state }),
+    http: { port: await port() },
+    temporal: temporal === undefined ? { port: await port(), uiPort: await port() } : { address: temporal },
+    metrics: { workerPort: await port(), smtpPort: await port() },
+    mail: mailOf(lane, smtp),
+  };
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'switchyard.yaml'), stringify(configuration));
+  const loaded = await loadConfiguration({ folder });
+  mkdirSync(loaded.state, { recursive: true, mode: 0o700 });
+  return { name, machine: new Machine(folder, loaded.state, environment), configuration: loaded, smtp };
+}
+
+function mailOf(lane: Lane['lane'], listen: Endpoint): ConfigurationInput['mail'] {
+  const rule = (address: string) => ({ address, forward: [`${address}@${MAILBOX_DOMAIN}`] });
+  return {
+    listen,
+    runs: lane === 'run' ? 'always' : 'deferred',
+    // Of runs: long enough for first attempts inside the workflow task.
+    sessionWait: lane === 'run' ? '16s' : '5s',
+    limits: { verification: '5s' },
+    retry: { delays: ['1s', '2s'], giveUpAfter: '5d' },
+    domains: { [FORWARD_DOMAIN]: { rules: [...LOCAL_PARTS, ...TEAM].map(rule) } },
+  };
+}
+
+function livingOf(servers: Record<string, { pid(): number } | undefined>): Record<string, number> {
+  const pids = Object.entries(servers).map(([name, server]): [string, number] => [name, server?.pid() ?? 0]);
+  return Object.fromEntries(pids.filter(([, pid]) => pid > 0));
+}
+
+class DestinationProcess {
+  readonly at: string;
   readonly #environment: NodeJS.ProcessEnv;
-  readonly #destination: DestinationSettings;
-  #destinationProcess: ChildProcess | undefined;
-  #up: ChildProcess | undefined;
-  #ending = false;
-  #said = '';
+  readonly #settings: DestinationSettings;
+  #process: ChildProcess | undefined;
 
-  constructor(
-    folder: string,
-    { state }: Configuration,
-    environment: NodeJS.ProcessEnv,
-    destination: Omit<DestinationSettings, 'log'>,
-  ) {
-    this.#folder = folder;
-    this.#state = state;
+  constructor(environment: NodeJS.ProcessEnv, settings: DestinationSettings) {
+    this.at = `${HOST}:${settings.port}`;
     this.#environment = environment;
-    this.#destination = { ...destination, log: join(folder, 'arrivals.jsonl') };
-    process.on('exit', () => this.killAll());
+    this.#settings = settings;
+    process.on('exit', () => this.#process?.kill('SIGKILL'));
   }
 
-  async startUp(withinMs: number): Promise<void> {
-    const args = [MAIN, 'up', '--json', '--no-editor'];
-    const up = spawn(process.execPath, args, {
-      cwd: this.#folder,
-      env: this.#environment,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    this.#up = up;
-    up.stderr.setEncoding('utf8').on('data', (text: string) => (this.#said += text));
-    const late = setTimeout(() => up.kill('SIGKILL'), withinMs);
-    const [started] = (await Promise.race([once(up.stdout, 'data'), once(up, 'exit')])) as [Buffer | number | null];
-    clearTimeout(late);
-    if (!Buffer.isBuffer(started)) throw new Error(`up ended with ${started}:\n${this.#said.slice(-2_000)}`);
-    up.on('exit', (code, signal) => {
-      if (signal === 'SIGKILL' || this.#ending) return;
-      this.#said += `\n  the supervisor ended (${signal ?? `status ${code}`})\n`;
-      void sleep(REVIVED_AFTER).then(() => this.startUpAgain());
-    });
-  }
-
-  /** As a service manager does: until it runs. What it needs may be away just now. */
-  async startUpAgain(): Promise<void> {
-    while (!this.#ending) {
-      try {
-        return await this.startUp(STARTED_WITHIN);
-      } catch {
-        await sleep(REVIVED_AFTER);
-      }
-    }
-  }
-
-  async startDestination(): Promise<void> {
-    const settings = { ...this.#destination, seed: this.#destination.seed++ };
-    this.#destinationProcess = fork(DESTINATION, [JSON.stringify(settings)], {
+  async start(): Promise<void> {
+    const settings = { ...this.#settings, seed: this.#settings.seed++ };
+    this.#process = fork(DESTINATION, [JSON.stringify(settings)], {
       env: this.#environment,
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    await once(this.#destinationProcess, 'message');
+    await once(this.#process, 'message');
   }
 
-  async killDestination(): Promise<boolean> {
-    return kill(this.#destinationProcess);
+  kill(): Promise<boolean> {
+    return kill(this.#process);
   }
 
-  async killProcess(part: Part): Promise<boolean> {
-    const pids = this.pids();
-    if (part === 'everything') {
-      for (const pid of Object.values(pids)) end(pid);
-      return kill(this.#up);
-    }
-    if (part === 'supervisor') return kill(this.#up);
-    const pid = pids[part];
-    return pid !== undefined && end(pid);
-  }
-
-  pids(): Record<string, number> {
-    try {
-      const { pids } = JSON.parse(readFileSync(join(this.#state, RUN_FILE), 'utf8')) as RunFile;
-      const living = Object.entries(pids).filter(([, identity]) => isAlive(identity));
-      return Object.fromEntries(living.map(([name, { pid }]) => [name, pid]));
-    } catch {
-      return {};
-    }
-  }
-
-  deaths(): string[] {
-    const lines = this.#said.split('\n').filter((line) => /\bended \(/.test(line) && !line.includes('SIGKILL'));
-    return lines.map((line) => line.trim());
+  pid(): number {
+    return this.#process?.pid ?? 0;
   }
 
   arrivals(): LoggedArrival[] {
-    const { log } = this.#destination;
+    const { log } = this.#settings;
     if (!existsSync(log)) return [];
     const lines = readFileSync(log, 'utf8').split('\n').filter(Boolean);
     return lines.map((line) => JSON.parse(line) as LoggedArrival);
-  }
-
-  async end(): Promise<number | null> {
-    this.#ending = true;
-    const up = this.#up;
-    let status: number | null = null;
-    if (up && up.exitCode === null && up.signalCode === null) {
-      const ended = once(up, 'exit');
-      const late = setTimeout(() => up.kill('SIGKILL'), ENDED_WITHIN);
-      up.kill('SIGTERM');
-      [status] = (await ended) as [number | null];
-      clearTimeout(late);
-    }
-    await kill(this.#destinationProcess);
-    return status;
-  }
-
-  killAll(): void {
-    this.#ending = true;
-    for (const pid of Object.values(this.pids())) end(pid);
-    this.#up?.kill('SIGKILL');
-    this.#destinationProcess?.kill('SIGKILL');
-  }
-}
-
-/** Resolves once it has ended; false when it had before. */
-async function kill(child: ChildProcess | undefined): Promise<boolean> {
-  if (!child || child.exitCode !== null || child.signalCode !== null) return false;
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
-  return true;
-}
-
-function end(pid: number): boolean {
-  try {
-    return process.kill(pid, 'SIGKILL');
-  } catch {
-    return false;
   }
 }
 

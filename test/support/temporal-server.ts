@@ -2,7 +2,8 @@
  * The full Temporal server on PostgreSQL, as a cluster of one: what operators run where the development server that
  * `up` starts is too small. Built with Go, once, into the cache (about six minutes).
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,26 +12,90 @@ import { Connection } from '@temporalio/client';
 import { stringify } from 'yaml';
 import { findGo, goInstall } from '../../cli/go-install.ts';
 import { createProgress } from '../../cli/progress.mjs';
+import { waitForLock } from '../../cli/up/lock.ts';
 import { freePort } from '../../cli/up/ports.ts';
 import { cacheFolder } from '../../stores/configuration/cache.mjs';
-import type { PostgresServer } from '../../test/support/postgres.ts';
-import { end } from './world.ts';
+import type { PostgresServer } from './postgres.ts';
 
 const VERSION = 'v1.32.1';
 const MODULE = 'go.temporal.io/server/cmd';
 /** Its four services and their gossip start within seconds; a busy machine takes longer. */
 const READY_WITHIN_MS = 120_000;
+/** For an end with grace. */
+const ENDED_WITHIN_MS = 5_000;
 const DAY_SECONDS = 86_400;
 const HOST = '127.0.0.1';
 
 export interface TemporalServer {
   address: string;
-  pid: number;
+  pid(): number;
+  kill(): Promise<void>;
+  /** Starts it again on the same ports; resolves when it answers. */
+  start(): Promise<void>;
   close(): Promise<void>;
 }
 
-export async function startTemporalServer(folder: string, postgres: PostgresServer): Promise<TemporalServer> {
+/**
+ * Starts one on a new pair of databases.
+ * @param folder for its configuration
+ * @param onEnd is told when it ends though nobody asked it to, as when its database is away for too long
+ */
+export async function startTemporalServer(
+  folder: string,
+  postgres: PostgresServer,
+  onEnd: (how: string) => void = () => undefined,
+): Promise<TemporalServer> {
   const [server, tool] = [await provide('server'), await provide('tools/sql')];
+  await makeDatabases(tool, postgres);
+  // Its membership table keeps them in 16 bits with a sign: those of the ephemeral range do not fit.
+  const ports = await Promise.all(Array.from({ length: 8 }, () => freePort(HOST)));
+  const configuration = join(folder, 'temporal');
+  await mkdir(configuration, { recursive: true });
+  await writeFile(join(configuration, 'dynamic.yaml'), stringify(DYNAMIC));
+  const file = join(configuration, 'server.yaml');
+  await writeFile(file, stringify(serverConfiguration(postgres, ports, join(configuration, 'dynamic.yaml'))), {
+    mode: 0o600,
+  });
+  const address = `${HOST}:${ports[0]}`;
+  const said = process.env.DEBUG ? 'inherit' : 'ignore';
+  let child: ChildProcess | undefined;
+  const start = async () => {
+    const started = spawn(server, ['--config-file', file, '--allow-no-auth', 'start'], {
+      cwd: configuration,
+      stdio: ['ignore', said, said],
+    });
+    child = started;
+    started.once('exit', (code, signal) => {
+      if (child === started) onEnd(signal ?? `status ${code}`);
+    });
+    await makeNamespace(address, () => started.exitCode !== null || started.signalCode !== null);
+  };
+  const end = async (signal: NodeJS.Signals) => {
+    const ending = child;
+    child = undefined;
+    if (!ending || ending.exitCode !== null || ending.signalCode !== null) return;
+    const ended = once(ending, 'exit');
+    ending.kill(signal);
+    const late = setTimeout(() => ending.kill('SIGKILL'), ENDED_WITHIN_MS);
+    await ended;
+    clearTimeout(late);
+  };
+  const onExit = () => void child?.kill('SIGKILL');
+  process.on('exit', onExit);
+  await start();
+  return {
+    address,
+    pid: () => child?.pid ?? 0,
+    kill: () => end('SIGKILL'),
+    start,
+    async close() {
+      await end('SIGTERM');
+      process.off('exit', onExit);
+    },
+  };
+}
+
+async function makeDatabases(tool: string, postgres: PostgresServer): Promise<void> {
   for (const [database, schema] of [
     ['temporal', 'temporal'],
     ['temporal_visibility', 'visibility'],
@@ -48,23 +113,6 @@ export async function startTemporalServer(folder: string, postgres: PostgresServ
     sql('setup-schema', '--version', '0.0');
     sql('update-schema', '--schema-name', `postgresql/v12/${schema}`);
   }
-  // Its membership table keeps them in 16 bits with a sign: those of the ephemeral range do not fit.
-  const ports = await Promise.all(Array.from({ length: 8 }, () => freePort(HOST)));
-  const frontend = ports[0] as number;
-  const configuration = join(folder, 'temporal');
-  await mkdir(configuration, { recursive: true });
-  await writeFile(join(configuration, 'dynamic.yaml'), stringify(DYNAMIC));
-  const file = join(configuration, 'server.yaml');
-  await writeFile(file, stringify(serverConfiguration(postgres, ports, join(configuration, 'dynamic.yaml'))), {
-    mode: 0o600,
-  });
-  const child = spawn(server, ['--config-file', file, '--allow-no-auth', 'start'], {
-    cwd: configuration,
-    stdio: ['ignore', process.env.DEBUG ? 'inherit' : 'ignore', process.env.DEBUG ? 'inherit' : 'ignore'],
-  });
-  const address = `${HOST}:${frontend}`;
-  await makeNamespace(address, () => child.exitCode !== null);
-  return { address, pid: child.pid ?? 0, close: () => end(child) };
 }
 
 /** Path of a program of the server's module, built when it is missing. */
@@ -73,13 +121,19 @@ async function provide(name: 'server' | 'tools/sql'): Promise<string> {
   const file = join(cache, VERSION, name.split('/').at(-1) ?? '');
   if (existsSync(file)) return file;
   const go = findGo(process.env);
-  if (!go) throw new Error('Go is not installed, and the full Temporal server is built with it');
+  if (!go) throw new Error('Go is not installed (https://go.dev), and the full Temporal server is built with it');
   mkdirSync(cache, { recursive: true });
-  const step = createProgress().step(`Building the Temporal ${name} with Go`);
-  const onLine = (line: string) => step.detail(line);
-  await goInstall({ go, module: `${MODULE}/${name}`, version: VERSION, cache, environment: process.env, onLine });
-  step.done();
-  return file;
+  const lock = await waitForLock(join(cache, 'lock.sqlite'));
+  try {
+    if (existsSync(file)) return file;
+    const step = createProgress().step(`Building the Temporal ${name} with Go`);
+    const onLine = (line: string) => step.detail(line);
+    await goInstall({ go, module: `${MODULE}/${name}`, version: VERSION, cache, environment: process.env, onLine });
+    step.done();
+    return file;
+  } finally {
+    lock.release();
+  }
 }
 
 /** As for the development server (cli/temporal/program.ts): one partition a queue, timers and transfers without a wait. */

@@ -13,6 +13,8 @@ export interface Usage {
 
 interface Entry extends Usage {
   parent: number;
+  /** CPU ms of the process alone, without children that it waited for. */
+  own: number;
 }
 
 /** CPU of children that have ended is counted with whoever waited for them. */
@@ -24,11 +26,16 @@ function read(pid: number): Entry | undefined {
       .split(' ')
       .map(Number);
     const [, parent = 0] = fields;
-    const ticks = [11, 12, 13, 14].reduce((sum, i) => sum + (fields[i] ?? 0), 0);
-    return { parent, cpu: ticks * TICK_MS, memory: (fields[21] ?? 0) * 4_096 };
+    const ticks = (...at: number[]): number => at.reduce((sum, i) => sum + (fields[i] ?? 0), 0) * TICK_MS;
+    return { parent, cpu: ticks(11, 12, 13, 14), own: ticks(11, 12), memory: (fields[21] ?? 0) * 4_096 };
   } catch {
     return undefined;
   }
+}
+
+/** CPU ms of one process alone, or undefined when it is gone. */
+export function ownCpuOf(pid: number): number | undefined {
+  return read(pid)?.own;
 }
 
 /** The processes and all below them. */
