@@ -6,6 +6,9 @@ import { parseReport } from './dmarc/parse-report.ts';
 import { publishReport } from './dmarc/publish-report.ts';
 import { quarantineReport } from './dmarc/quarantine.ts';
 import { storeReport } from './dmarc/store-report.ts';
+import { endJob } from './jobs/end-job.ts';
+import { lookAfterJob } from './jobs/look-after-job.ts';
+import { takeJob } from './jobs/take-job.ts';
 import { bounce } from './mail/bounce.ts';
 import { closeActivity } from './mail/close-activity.ts';
 import { composeMessageStep } from './mail/compose-message.ts';
@@ -42,6 +45,9 @@ export const steps: readonly Step[] = [
   publishReport,
   quarantineReport,
   notify,
+  takeJob,
+  lookAfterJob,
+  endJob,
 ];
 
 /** The steps with every face. */

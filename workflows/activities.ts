@@ -10,6 +10,9 @@ import type { relay } from '../activities/mail/relay.ts';
 import type { bounce } from '../activities/mail/bounce.ts';
 import type { closeActivity } from '../activities/mail/close-activity.ts';
 import type { notify } from '../activities/triggers/notify.ts';
+import type { endJob } from '../activities/jobs/end-job.ts';
+import type { lookAfterJob } from '../activities/jobs/look-after-job.ts';
+import type { takeJob } from '../activities/jobs/take-job.ts';
 
 /** The steps that workflows call by name, typed by their definitions. */
 export interface HouseActivities {
@@ -17,6 +20,11 @@ export interface HouseActivities {
   'mail.bounce': StepActivity<typeof bounce>;
   'mail.closeActivity': StepActivity<typeof closeActivity>;
   'trigger.notify': StepActivity<typeof notify>;
+  'jobs.take': StepActivity<typeof takeJob>;
+  'jobs.look': StepActivity<typeof lookAfterJob>;
+  'jobs.end': StepActivity<typeof endJob>;
+  /** No step, since it is about Temporal itself: servers/worker/terminate.ts. */
+  'jobs.terminate'(input: { workflowId: string; reason: string }): Promise<void>;
 }
 
 /** A step that stands still this long without a heartbeat has lost its worker. The worker beats every few seconds. */
@@ -71,6 +79,11 @@ export const deliveriesNow = proxyLocalActivities<Pick<HouseActivities, 'mail.re
   retry: { maximumAttempts: 1 },
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
+
+/** The same for jobs: what a killed worker had begun is begun again as soon as it is missed, not after a minute. */
+export const jobKeeping = proxyActivities<
+  Pick<HouseActivities, 'jobs.take' | 'jobs.look' | 'jobs.end' | 'jobs.terminate'>
+>({ ...CLASS_OPTIONS.cpu, heartbeatTimeout: HEARTBEAT });
 
 /** Deliveries on a task queue of their own. */
 export const deliveries = (taskQueue: string) =>

@@ -2,7 +2,7 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Logger } from 'pino';
-import { steps } from '../../activities/registry.ts';
+import { steps as houseSteps } from '../../activities/registry.ts';
 import type { Dependencies } from '../../activities/dependencies.ts';
 import { elsewhere, type Step } from '../../activities/step.ts';
 import { PermanentError, SwitchyardError, TemporaryError } from '../../protocols/errors.ts';
@@ -26,6 +26,7 @@ const LOCAL_TIME = 7_000;
 export function createActivities(
   dependencies: Dependencies,
   log: Logger,
+  steps: readonly Step[] = houseSteps,
 ): Record<string, (input: unknown) => Promise<unknown>> {
   const waits = { count: 0 };
   return Object.fromEntries(

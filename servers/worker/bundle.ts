@@ -28,13 +28,13 @@ export async function workflowBundle(): Promise<{ codePath: string }> {
 }
 
 /**
- * Bundles workflows/index. Unminified, since stack traces of runs point into it; without a source map and with
+ * Bundles workflows/index, or another entry in a test. Unminified, since stack traces of runs point into it; without a source map and with
  * webpack's production mode it is a third of the default's size and built in half the time.
  */
-export async function buildWorkflowBundle(): Promise<string> {
+export async function buildWorkflowBundle(entry = join(root, 'workflows', 'index.ts')): Promise<string> {
   const { bundleWorkflowCode } = await import('@temporalio/worker');
   const { code } = await bundleWorkflowCode({
-    workflowsPath: join(root, 'workflows', 'index.ts'),
+    workflowsPath: entry,
     webpackConfigHook: (config) => ({
       ...config,
       mode: 'production',

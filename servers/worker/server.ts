@@ -17,6 +17,7 @@ import type { RunningServer, ServerOptions } from '../server.ts';
 import { connectionOptions, ensureSearchAttributes, lazyTemporal } from '../temporal.ts';
 import { createActivities } from './activities.ts';
 import { workflowBundle } from './bundle.ts';
+import { terminateRun } from './terminate.ts';
 import { startSweep } from './sweep.ts';
 import { startTriggers } from './triggers.ts';
 
@@ -62,7 +63,7 @@ export async function startWorker({ configuration, addresses, log }: ServerOptio
       ...common,
       taskQueue: queues.main,
       workflowBundle: await workflowBundle(),
-      activities,
+      activities: { ...activities, ...terminateRun(client) },
       maxConcurrentWorkflowTaskExecutions: WORKFLOW_TASK_SLOTS,
     }),
     Worker.create({

@@ -16,6 +16,7 @@ import { UNLIMITED } from '../../protocols/mail/limits.ts';
 import { needsUtf8 } from '../../protocols/mail/address.ts';
 import { protocolName } from '../../protocols/mail/received.ts';
 import { routeMailId, type RouteMailInput } from '../../workflows/mail/contract.ts';
+import { settleJobs } from '../jobs/settle.ts';
 import { inSessionFor, isDirect } from '../mail/direct-record.ts';
 import { keptUntil, routeMailInput } from '../mail/run-input.ts';
 import { startRun } from '../mail/start-run.ts';
@@ -44,11 +45,13 @@ export function startSweep(options: SweepOptions): { stop(): void } {
     running = true;
     try {
       const now = Date.now();
+      await settleJobs(options, now);
       await settleOpen(options, now);
       if (now - blobsAt > BLOBS_EVERY) {
         blobsAt = now;
         const { records, blobs, configuration } = options.dependencies;
         await records.activity.expire(new Date(now - configuration.mail.keepActivity).toISOString());
+        await records.jobs.expire(new Date(now - configuration.jobs.keep).toISOString());
         await sweepBlobs(blobs, records, new Date(now));
       }
     } catch (thrown) {

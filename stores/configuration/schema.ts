@@ -298,6 +298,15 @@ export const Configuration = z.strictObject({
     })
     .prefault({}),
   triggers: Triggers.prefault({}),
+  /** Long jobs, one at a time for each key. */
+  jobs: z
+    .strictObject({
+      /** How long a job that was told to stop may clean up; then its run is ended, and the next one starts. */
+      cleanUp: Duration.default(5 * 60_000),
+      /** How long jobs and their logs are kept after their end. */
+      keep: Duration.default(90 * 86_400_000),
+    })
+    .prefault({}),
   /** Ports of the worker's and SDK's metrics; the http process serves its own under /metrics. */
   metrics: z.strictObject({ workerPort: Port.optional(), smtpPort: Port.optional() }).prefault({}),
 });

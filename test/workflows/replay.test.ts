@@ -17,6 +17,16 @@ it('has a history of every ending', () => {
     [
       ...['given-up', 'gone', 'taken'].map((ending) => `notifyTrigger.${ending}.json`),
       ...[
+        'abandoned',
+        'cancelled',
+        'cancelled-in-temporal',
+        'clean-up-ended',
+        'continued-as-new',
+        'done',
+        'failed',
+        'replaced',
+      ].map((ending) => `oneAtATime.${ending}.json`),
+      ...[
         'cancelled',
         'deferred-in-task',
         'delivered',

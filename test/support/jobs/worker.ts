@@ -1,0 +1,35 @@
+/** A worker for the tests of jobs, as a process that can be killed: the house's steps and the test's. */
+import { NativeConnection, Worker } from '@temporalio/worker';
+import { Client, Connection } from '@temporalio/client';
+import type { Dependencies } from '../../../activities/dependencies.ts';
+import { steps } from '../../../activities/registry.ts';
+import { createActivities } from '../../../servers/worker/activities.ts';
+import { terminateRun } from '../../../servers/worker/terminate.ts';
+import { createLog } from '../../../servers/log.ts';
+import type { Configuration } from '../../../stores/configuration/schema.ts';
+import { openRecords } from '../../../stores/records/open.ts';
+import { cleanUp, work } from './steps.ts';
+
+export interface WorkerInput {
+  configuration: Configuration;
+  address: string;
+  taskQueue: string;
+  codePath: string;
+}
+
+const input = JSON.parse(process.argv[2] ?? '') as WorkerInput;
+const records = await openRecords(input.configuration);
+const dependencies = { configuration: input.configuration, records } as Dependencies;
+const client = new Client({ connection: Connection.lazy({ address: input.address }) });
+const log = createLog('test', process.env.DEBUG ? 'info' : 'silent');
+const worker = await Worker.create({
+  connection: await NativeConnection.connect({ address: input.address }),
+  taskQueue: input.taskQueue,
+  workflowBundle: { codePath: input.codePath },
+  activities: { ...createActivities(dependencies, log, [...steps, work, cleanUp]), ...terminateRun(client) },
+  shutdownGraceTime: '5 seconds',
+  maxHeartbeatThrottleInterval: '1 second',
+  defaultHeartbeatThrottleInterval: '1 second',
+});
+process.stdout.write('ready\n');
+await worker.run();

@@ -1,0 +1,20 @@
+/** The contract of long jobs: the lock that runs one of a key at a time, and what a job's own workflow is given. */
+
+export const ONE_AT_A_TIME = 'oneAtATime';
+
+/** Signal: something about the jobs of the key has changed in the records; sent with the start. */
+export const WAKE = 'wake';
+
+export interface OneAtATimeInput {
+  key: string;
+}
+
+/** Input of every workflow that does a job. */
+export interface JobInput<Parameters = Record<string, unknown>> {
+  /** Id of the job, which its steps work under (activities/jobs/in-job.ts). */
+  job: string;
+  parameters: Parameters;
+}
+
+/** Workflow id of a key's lock: whoever wakes it meets the one that runs. */
+export const oneAtATimeId = (key: string): string => `jobs/${key}`;
