@@ -1,13 +1,14 @@
 /** Numbers, times and states as people read them. */
 import { html } from 'hono/html';
+import { decimal, number, plural, share } from '../../../protocols/figures.ts';
 import { LOCAL_SOURCE, type Authentication, type MailActivity, type Outcome } from '../../../stores/records/port.ts';
 import type { Html } from './layout.ts';
+
+export { number, plural, share };
 
 /** Colour of a state; a word always stands beside it. */
 export type Tone = 'pass' | 'warn' | 'fail' | 'none';
 
-const WHOLE = new Intl.NumberFormat('en-GB');
-const PERCENT = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 1 });
 const TIME = new Intl.DateTimeFormat('en-GB', {
   day: 'numeric',
   month: 'short',
@@ -24,20 +25,11 @@ const SHORT = new Intl.DateTimeFormat('en-GB', {
   timeZone: 'UTC',
 });
 
-export const number = (value: number): string => WHOLE.format(value);
-export const plural = (count: number, one: string, many = `${one}s`): string =>
-  `${number(count)} ${count === 1 ? one : many}`;
-
-/** `97.8 %`, or a dash of words when there is nothing to divide by. */
-export function share(part: number, whole: number): string {
-  return whole === 0 ? 'none yet' : `${PERCENT.format((100 * part) / whole)} %`;
-}
-
 /** `4.2 KB`; units of 1,000 as disks and networks count. */
 export function bytes(size: number): string {
   if (size < 1_000) return plural(size, 'byte');
   const power = Math.min(Math.floor(Math.log10(size) / 3), 3);
-  return `${PERCENT.format(size / 1_000 ** power)} ${['', 'KB', 'MB', 'GB'][power]}`;
+  return `${decimal(size / 1_000 ** power)} ${['', 'KB', 'MB', 'GB'][power]}`;
 }
 
 /** `2 h ago`. */

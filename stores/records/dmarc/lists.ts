@@ -3,19 +3,22 @@ import type { FailureReport } from '../../../protocols/dmarc/failure.ts';
 import { pageSize, type Database } from '../tables.ts';
 import { currentGeneration } from './generations.ts';
 import type { DmarcQueries, StoredRecord } from './queries-port.ts';
-import { fromRecordRow, fromReportRow } from './rows.ts';
+import { fromRecordRow, fromReportRow, fromTlsRows } from './rows.ts';
 
 export function listQueries(
   database: Database,
-): Pick<DmarcQueries, 'records' | 'report' | 'reports' | 'reportRecords' | 'failures'> {
+): Pick<DmarcQueries, 'records' | 'report' | 'reports' | 'reportRecords' | 'reportTls' | 'failures' | 'reportFailure'> {
   return {
-    async records({ domain, source, before, limit }) {
+    async records({ domain, source, from, to, failing, before, limit }) {
       let query = recordsOf(database)
         .where('records.domain', '=', domain)
         .where('records.source', '=', source)
         .orderBy('records.report', 'desc')
         .orderBy('records.number', 'desc')
         .limit(pageSize(limit));
+      if (from !== undefined) query = query.where('reports.day', '>=', from);
+      if (to !== undefined) query = query.where('reports.day', '<=', to);
+      if (failing) query = query.where('records.dkim', '<>', 'pass').where('records.spf', '<>', 'pass');
       if (before !== undefined)
         query = query.where(({ eb, refTuple, tuple }) =>
           eb(refTuple('records.report', 'records.number'), '<', tuple(before.reportId, before.number)),
@@ -31,7 +34,7 @@ export function listQueries(
         .executeTakeFirst();
       return row && fromReportRow(row);
     },
-    async reports({ domain, kind, before, limit }) {
+    async reports({ domain, from, to, kind, before, limit }) {
       let query = database
         .selectFrom('dmarc_reports')
         .selectAll()
@@ -40,6 +43,8 @@ export function listQueries(
         .orderBy('id', 'desc')
         .limit(pageSize(limit));
       if (kind !== undefined) query = query.where('kind', '=', kind);
+      if (from !== undefined) query = query.where('day', '>=', from);
+      if (to !== undefined) query = query.where('day', '<=', to);
       if (before !== undefined) query = query.where('id', '<', before);
       return (await query.execute()).map(fromReportRow);
     },
@@ -51,27 +56,58 @@ export function listQueries(
         .limit(pageSize(limit));
       return (await query.execute()).map(toStored);
     },
+    async reportTls(id) {
+      const policies = await database
+        .selectFrom('dmarc_tls_policies')
+        .selectAll()
+        .where('generation', '=', currentGeneration)
+        .where('report', '=', id)
+        .orderBy('number')
+        .execute();
+      const failures = await database
+        .selectFrom('dmarc_tls_failures')
+        .selectAll()
+        .where('generation', '=', currentGeneration)
+        .where('report', '=', id)
+        .orderBy('number')
+        .execute();
+      return policies.map((policy) =>
+        fromTlsRows(
+          policy,
+          failures.filter((one) => one.policy === policy.number),
+        ),
+      );
+    },
     async failures({ domain, before, limit }) {
-      let query = database
-        .selectFrom('dmarc_failures as failures')
-        .innerJoin('dmarc_reports as reports', (join) =>
-          join.onRef('reports.generation', '=', 'failures.generation').onRef('reports.id', '=', 'failures.report'),
-        )
-        .select(['failures.report', 'failures.details', 'reports.received_at', 'reports.organization'])
-        .where('failures.generation', '=', currentGeneration)
+      let query = failuresOf(database)
         .where('failures.domain', '=', domain)
         .orderBy('failures.report', 'desc')
         .limit(pageSize(limit));
       if (before !== undefined) query = query.where('failures.report', '<', before);
-      return (await query.execute()).map((row) => ({
-        reportId: row.report,
-        receivedAt: row.received_at,
-        organization: row.organization,
-        failure: JSON.parse(row.details) as Omit<FailureReport, 'warnings'>,
-      }));
+      return (await query.execute()).map(toFailure);
+    },
+    async reportFailure(id) {
+      const row = await failuresOf(database).where('failures.report', '=', id).executeTakeFirst();
+      return row && toFailure(row);
     },
   };
 }
+
+const failuresOf = (database: Database) =>
+  database
+    .selectFrom('dmarc_failures as failures')
+    .innerJoin('dmarc_reports as reports', (join) =>
+      join.onRef('reports.generation', '=', 'failures.generation').onRef('reports.id', '=', 'failures.report'),
+    )
+    .select(['failures.report', 'failures.details', 'reports.received_at', 'reports.organization'])
+    .where('failures.generation', '=', currentGeneration);
+
+const toFailure = (row: { report: string; details: string; received_at: string; organization: string | null }) => ({
+  reportId: row.report,
+  receivedAt: row.received_at,
+  organization: row.organization,
+  failure: JSON.parse(row.details) as Omit<FailureReport, 'warnings'>,
+});
 
 /** Of published reports: what is staged has no row there. */
 const recordsOf = (database: Database) =>

@@ -4,6 +4,7 @@
  */
 import type { AggregateRecord, PolicyPublished } from '../../../protocols/dmarc/aggregate.ts';
 import type { FailureReport } from '../../../protocols/dmarc/failure.ts';
+import type { TlsPolicy } from '../../../protocols/dmarc/tls.ts';
 import type { DmarcReport, ReportKind } from './port.ts';
 
 /** A domain and the days to look at, both ends included. */
@@ -53,6 +54,8 @@ export interface DayCounts extends Counts {
 /** '' is what no rule names. */
 export interface ServiceCounts extends Counts {
   service: string;
+  /** Addresses that its mail came from. */
+  sources: number;
 }
 
 export interface SourceCounts extends Counts {
@@ -127,20 +130,35 @@ export interface DmarcQueries {
   /** Most messages first. */
   services(range: Range): Promise<ServiceCounts[]>;
   /** Most messages first, at most 500. `failing`: only those with messages that failed, most failed first. */
-  sources(range: Range & { service?: string; failing?: boolean; limit?: number }): Promise<SourceCounts[]>;
+  sources(
+    range: Range & { service?: string; source?: string; failing?: boolean; limit?: number },
+  ): Promise<SourceCounts[]>;
   /** Those first seen on or after the day, most messages first, at most 500; `failing` as above. */
   newSources(options: { domain: string; since: string; failing?: boolean; limit?: number }): Promise<SourceCounts[]>;
   whatIf(range: Range): Promise<WhatIf>;
   /** The policy in the newest report about the domain itself, and the day it is of. */
   policy(domain: string): Promise<{ policy: PolicyPublished; day: string } | undefined>;
-  /** Records of a source, newest report first, at most 500. */
-  records(options: { domain: string; source: string; before?: RecordCursor; limit?: number }): Promise<StoredRecord[]>;
+  /** Records of a source, newest report first, at most 500. `failing`: only those that failed. */
+  records(
+    options: Partial<Range> & {
+      domain: string;
+      source: string;
+      failing?: boolean;
+      before?: RecordCursor;
+      limit?: number;
+    },
+  ): Promise<StoredRecord[]>;
   report(id: string): Promise<DmarcReport | undefined>;
   /** Newest first, at most 500. */
-  reports(options: { domain: string; kind?: ReportKind; before?: string; limit?: number }): Promise<DmarcReport[]>;
+  reports(
+    options: Partial<Range> & { domain: string; kind?: ReportKind; before?: string; limit?: number },
+  ): Promise<DmarcReport[]>;
   /** Records of a report in their order, at most 500, from after the number. */
   reportRecords(id: string, after?: number, limit?: number): Promise<StoredRecord[]>;
   tls(range: Range): Promise<TlsTotals>;
+  /** Policies of a TLS report, with their failures, in the order of the report. */
+  reportTls(id: string): Promise<TlsPolicy[]>;
   /** Newest first, at most 500. */
   failures(options: { domain: string; before?: string; limit?: number }): Promise<StoredFailure[]>;
+  reportFailure(id: string): Promise<StoredFailure | undefined>;
 }

@@ -6,7 +6,7 @@ import { sql, type RawBuilder } from 'kysely';
 import { pageSize, type Database } from '../tables.ts';
 import { currentGeneration } from './generations.ts';
 import { listQueries } from './lists.ts';
-import type { DmarcQueries, WhatIfService } from './queries-port.ts';
+import type { DmarcQueries, Range, WhatIfService } from './queries-port.ts';
 import { tlsQueries } from './tls-queries.ts';
 
 export function dmarcQueries(database: Database): DmarcQueries {
@@ -55,13 +55,8 @@ export function dmarcQueries(database: Database): DmarcQueries {
           .where('day', '>=', from)
           .where('day', '<=', to)
           .executeTakeFirstOrThrow(),
-        database
-          .selectFrom('dmarc_source_days')
+        sourceDaysOf(database, { domain, from, to })
           .select(sql<number>`count(distinct source)`.as('sources'))
-          .where('generation', '=', currentGeneration)
-          .where('domain', '=', domain)
-          .where('day', '>=', from)
-          .where('day', '<=', to)
           .executeTakeFirstOrThrow(),
       ]);
       return { ...counts, ...reports, ...sources };
@@ -74,14 +69,23 @@ export function dmarcQueries(database: Database): DmarcQueries {
       if (service !== undefined) query = query.where('service', '=', service);
       return query.execute();
     },
-    services: (range) =>
-      daysOf(database, range)
-        .select(['service', ...ofDays])
-        .groupBy('service')
-        .orderBy('messages', 'desc')
-        .orderBy('service')
-        .execute(),
-    async sources({ domain, from, to, service, failing, limit }) {
+    async services(range) {
+      const [services, sources] = await Promise.all([
+        daysOf(database, range)
+          .select(['service', ...ofDays])
+          .groupBy('service')
+          .orderBy('messages', 'desc')
+          .orderBy('service')
+          .execute(),
+        sourceDaysOf(database, range)
+          .select(['service', sql<number>`count(distinct source)`.as('sources')])
+          .groupBy('service')
+          .execute(),
+      ]);
+      const known = new Map(sources.map((one) => [one.service, one.sources]));
+      return services.map((one) => ({ ...one, sources: known.get(one.service) ?? 0 }));
+    },
+    async sources({ domain, from, to, service, source, failing, limit }) {
       let query = database
         .selectFrom('dmarc_source_days as days')
         .innerJoin('dmarc_sources as known', (join) =>
@@ -109,6 +113,7 @@ export function dmarcQueries(database: Database): DmarcQueries {
         .orderBy('days.source')
         .limit(pageSize(limit));
       if (service !== undefined) query = query.where('days.service', '=', service);
+      if (source !== undefined) query = query.where('days.source', '=', source);
       if (failing) query = query.having(sql<boolean>`sum(days.messages) > sum(days.passed)`);
       return query.execute();
     },
@@ -215,9 +220,17 @@ const ofHost = [
   'hosts.network',
 ] as const;
 
-const daysOf = (database: Database, { domain, from, to }: { domain: string; from: string; to: string }) =>
+const daysOf = (database: Database, { domain, from, to }: Range) =>
   database
     .selectFrom('dmarc_days')
+    .where('generation', '=', currentGeneration)
+    .where('domain', '=', domain)
+    .where('day', '>=', from)
+    .where('day', '<=', to);
+
+const sourceDaysOf = (database: Database, { domain, from, to }: Range) =>
+  database
+    .selectFrom('dmarc_source_days')
     .where('generation', '=', currentGeneration)
     .where('domain', '=', domain)
     .where('day', '>=', from)

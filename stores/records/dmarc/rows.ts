@@ -153,3 +153,27 @@ export function toTlsRows({ id, domain, day }: NewReport, policies: TlsPolicies,
     ),
   };
 }
+
+export function fromTlsRows(
+  row: Selectable<DmarcTables['dmarc_tls_policies']>,
+  failures: Selectable<DmarcTables['dmarc_tls_failures']>[],
+): TlsPolicies[number] {
+  return {
+    type: row.type,
+    domain: row.policy_domain,
+    ...(JSON.parse(row.policy) as Pick<TlsPolicies[number], 'text' | 'mxHosts'>),
+    successful: row.successful,
+    failed: row.failed,
+    failures: failures.map((failure) => ({
+      resultType: failure.result,
+      sendingMtaIp: failure.sending_ip,
+      receivingMxHostname: failure.receiving_host,
+      receivingIp: failure.receiving_ip,
+      sessions: failure.sessions,
+      ...(JSON.parse(failure.details) as Pick<
+        TlsPolicies[number]['failures'][number],
+        'receivingMxHelo' | 'additionalInformation' | 'reasonCode'
+      >),
+    })),
+  };
+}

@@ -278,10 +278,10 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
           days: 0,
         });
         const services = await queries.services(week());
-        expect(services.map(({ service, messages, passed }) => [service, messages, passed])).toEqual([
-          ['Mailer', 130, 130],
-          ['', 22, 0],
-          ['Lists', 13, 0],
+        expect(services.map(({ service, messages, passed, sources }) => [service, messages, passed, sources])).toEqual([
+          ['Mailer', 130, 130, 1],
+          ['', 22, 0, 2],
+          ['Lists', 13, 0, 1],
         ]);
         expect(await queries.days({ ...week(), service: 'Lists' })).toMatchObject([{ messages: 5 }, { messages: 8 }]);
         expect(await queries.domains('2026-10-06')).toContainEqual({
@@ -323,6 +323,7 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
         expect((await queries.sources({ ...week(), service: 'Lists' })).map(({ source }) => source)).toEqual([
           '192.0.2.3',
         ]);
+        expect(await queries.sources({ ...week(), source: '192.0.2.3' })).toEqual([sources[2]]);
         const fresh = await queries.newSources({ domain, since: '2026-10-06' });
         expect(fresh).toMatchObject([{ source: '192.0.2.4', name: 'mx.bad.example', country: 'DE', messages: 2 }]);
         // A report about the past that comes late: it was there before.
@@ -362,6 +363,19 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
         expect(await queries.records({ domain: 'other.example', source: '192.0.2.3' })).toEqual([]);
       });
 
+      it('shows the records that a figure counts: of its days, and those that failed', async () => {
+        const counts = async (filter: { from?: string; to?: string; failing?: boolean }) =>
+          (await records.dmarc.queries.records({ domain, source: '192.0.2.1', ...filter })).map(
+            ({ record }) => record.count,
+          );
+        expect(await counts({})).toEqual([30, 100]);
+        expect(await counts({ from: '2026-10-06' })).toEqual([30]);
+        expect(await counts({ to: '2026-10-05' })).toEqual([100]);
+        expect(await counts({ failing: true })).toEqual([]);
+        const failed = await records.dmarc.queries.records({ domain, source: '192.0.2.3', failing: true });
+        expect(failed.map(({ record }) => record.count)).toEqual([8, 5]);
+      });
+
       it('lists reports newest first, and knows the newest policy of the domain itself', async () => {
         const { queries } = records.dmarc;
         const later = {
@@ -375,6 +389,8 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
         expect(listed.map(({ reportId }) => reportId)).toEqual(['sub', 'tue', 'mon']);
         const page = await queries.reports({ domain, kind: 'aggregate', before: listed[1]!.id });
         expect(page.map(({ reportId }) => reportId)).toEqual(['mon']);
+        const tuesdays = await queries.reports({ domain, from: '2026-10-06', to: '2026-10-06' });
+        expect(tuesdays.map(({ reportId }) => reportId)).toEqual(['tue']);
         expect(await queries.policy(domain)).toEqual({ policy: { ...POLICY, domain }, day: '2026-10-06' });
         expect(await queries.policy('nothing.example')).toBeUndefined();
       });
@@ -438,6 +454,10 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
       await reports.publish(about, { kind: 'failure', failure: ruf }, generation);
       expect(await queries.failures({ domain })).toMatchObject([{ reportId: about.id, failure: ruf }]);
       expect(await queries.failures({ domain, before: about.id })).toEqual([]);
+      expect(await queries.reportFailure(about.id)).toMatchObject({ reportId: about.id, failure: ruf });
+      expect(await queries.reportFailure(tls.id)).toBeUndefined();
+      expect(await queries.reportTls(tls.id)).toEqual(policies);
+      expect(await queries.reportTls(about.id)).toEqual([]);
       expect(await queries.totals(week())).toMatchObject({ messages: 0, reports: 0 });
       expect(await queries.report(tls.id)).toMatchObject({ records: 2, messages: 86, passed: 80 });
     });
