@@ -14,8 +14,11 @@ export interface DeliveryWait {
   end(): void;
 }
 
-/** Begins now. */
-export function startDeliveryWait(configuration: Configuration): DeliveryWait {
+/**
+ * Begins now.
+ * @param ending aborts when the process is about to end, and can wait for nobody
+ */
+export function startDeliveryWait(configuration: Configuration, ending: AbortSignal): DeliveryWait {
   const { sessionWait } = configuration.mail;
   const began = Date.now();
   const patience = new AbortController();
@@ -23,7 +26,7 @@ export function startDeliveryWait(configuration: Configuration): DeliveryWait {
   let atDot = false;
   let timer = setTimeout(giveUp, sessionWait);
   return {
-    signal: patience.signal,
+    signal: AbortSignal.any([patience.signal, ending]),
     stage(name) {
       if (atDot === (name === FINAL_DOT)) return;
       atDot = !atDot;

@@ -148,7 +148,7 @@ class DirectDelivery {
     stored.catch(() => undefined);
     let exists: unknown;
     // It goes on when the client hangs up: what became of the message is in the record, for when it comes again.
-    const wait = startDeliveryWait(configuration);
+    const wait = startDeliveryWait(configuration, this.#reception.ending);
     const hooks = {
       stage: wait.stage,
       log,

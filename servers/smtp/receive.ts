@@ -43,6 +43,8 @@ export interface Reception {
   log: Logger;
   pending: Pending;
   underWay: UnderWay;
+  /** Aborts when the process is about to end: what is not delivered yet becomes a run. */
+  ending: AbortSignal;
 }
 
 /**

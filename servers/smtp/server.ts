@@ -1,5 +1,6 @@
 /** The SMTP receiver: RFC 5321 with STARTTLS, SIZE, 8BITMIME, SMTPUTF8, ENHANCEDSTATUSCODES and PIPELINING. */
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   SMTPServer,
   type SMTPServerAddress,
@@ -25,6 +26,8 @@ import { answers, dataSeconds, refusedRecipients, sessions } from './metrics.ts'
 
 /** How long sessions in progress may finish after a stop was asked for; below the grace time of the process. */
 const CLOSE_GRACE = 20_000;
+/** Of it, for what a session could not deliver to become a run, so that its sender hears a 250 and is not cut off. */
+const HAND_OVER = 3_000;
 
 /** What we remember of a session beside what smtp-server does. */
 interface SessionState {
@@ -39,7 +42,11 @@ interface SessionState {
 export async function startSmtp({ configuration, addresses, log }: ServerOptions): Promise<RunningServer> {
   const dependencies = await openDependencies(configuration, addresses);
   const client = lazyTemporal(configuration, addresses);
-  const reception: Reception = { dependencies, client, log, pending: new Map(), underWay: new Map() };
+  const ending = new AbortController();
+  const reception: Reception = {
+    ...{ dependencies, client, log, pending: new Map(), underWay: new Map() },
+    ending: ending.signal,
+  };
   const { limits } = configuration.mail;
   const states = new WeakMap<SMTPServerSession, SessionState>();
   const perAddress = new Map<string, number>();
@@ -187,7 +194,15 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
       // Who is between two messages can go at once and come back to the next process.
       for (const connection of server.connections)
         if (!busy.has(connection.id)) connection.send(421, '4.3.2 Shutting down');
+      const late = setTimeout(() => ending.abort(), CLOSE_GRACE - HAND_OVER);
       await closed;
+      clearTimeout(late);
+      // A delivery goes on when its client has hung up.
+      ending.abort();
+      await Promise.race([
+        Promise.allSettled(reception.underWay.values()),
+        sleep(HAND_OVER, undefined, { ref: false }),
+      ]);
       await metrics.close();
       await (dependencies as OpenDependencies).close();
       await client.connection.close();

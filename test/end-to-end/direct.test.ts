@@ -339,4 +339,19 @@ it('a message that comes slowly was received when all of it was here: nobody tak
   expect(Date.parse((await newest('plain')).receivedAt)).toBeGreaterThanOrEqual(before);
 });
 
+it('a delivery whose client has hung up becomes a run when the process is stopped', { timeout: 120_000 }, async () => {
+  const before = arrivals('hangs').length;
+  house.destination.behave(mailbox('hangs'), { does: 'hang', times: 1 });
+  const client = await begin('hangs', stuffed(simpleMessage(at('hangs'))));
+  const { id } = await atItsFinalDot('hangs');
+  client.close();
+  const smtp = house.installation.processes.find((one) => one.name === 'smtp');
+  process.kill(smtp?.pid ?? 0, 'SIGTERM');
+  // Left to itself it would be found by a sweep, minutes later.
+  const record = await house.finalRecord(at('hangs'));
+  expect(record).toMatchObject({ id, outcome: 'delivered', attempts: 2, resent: true });
+  expect(record.workflowId).toMatch(/^mail\//);
+  expect(arrivals('hangs').length).toBe(before + 1);
+});
+
 const sourceOf = ({ address, helo }: { address: string; helo: string }) => ({ source: address, helo });
