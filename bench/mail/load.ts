@@ -18,6 +18,8 @@ export interface LoadOptions {
   size: number;
   /** One connection a session; otherwise one a message. */
   reuse: boolean;
+  /** Go on for so long instead of ending with the last of `messages`; each is then made when its turn comes. */
+  seconds?: number;
   keyFile: string;
 }
 
@@ -31,6 +33,9 @@ export interface LoadResult {
   /** ms from the final dot to the answer. */
   p50: number;
   p99: number;
+  longest: number;
+  /** Messages that each session got an answer for. */
+  perSession: number[];
 }
 
 async function createMessage(options: LoadOptions, privateKey: string, number: number): Promise<Buffer> {
@@ -107,16 +112,19 @@ class Client {
 
 async function main(options: LoadOptions): Promise<LoadResult> {
   const privateKey = readFileSync(options.keyFile, 'utf8');
-  const messages: Buffer[] = [];
-  for (let number = 0; number < options.messages; number += 1)
-    messages.push(await createMessage(options, privateKey, number));
+  const start = performance.now();
+  const next = options.seconds
+    ? createUntil(start + options.seconds * 1_000, (number) => createMessage(options, privateKey, number))
+    : await createAll(options.messages, (number) => createMessage(options, privateKey, number));
   const times: number[] = [];
+  const perSession: number[] = [];
   let refused = 0;
   let refusal: string | null = null;
-  const start = performance.now();
-  const session = async (): Promise<void> => {
+  const sending = performance.now();
+  const session = async (_: unknown, number: number): Promise<void> => {
+    perSession[number] = 0;
     let client: Client | undefined;
-    for (let message = messages.pop(); message; message = messages.pop()) {
+    for (let message = await next(); message; message = await next()) {
       client ??= await Client.open(options);
       let reply = await client.command(`MAIL FROM:<bench@${SENDER_DOMAIN}>`);
       if (reply.startsWith('250')) reply = await client.command(`RCPT TO:<someone@${FORWARD_DOMAIN}>`);
@@ -130,6 +138,7 @@ async function main(options: LoadOptions): Promise<LoadResult> {
         refused += 1;
         refusal ??= reply.trim();
       }
+      perSession[number] += 1;
       if (!options.reuse) {
         client.close();
         client = undefined;
@@ -138,10 +147,25 @@ async function main(options: LoadOptions): Promise<LoadResult> {
     client?.close();
   };
   await Promise.all(Array.from({ length: options.sessions }, session));
-  const ms = performance.now() - start;
+  const ms = performance.now() - sending;
   times.sort((a, b) => a - b);
   const at = (part: number) => times[Math.min(times.length - 1, Math.floor(times.length * part))] ?? 0;
-  return { accepted: options.messages - refused, refused, refusal, ms, p50: at(0.5), p99: at(0.99) };
+  const accepted = perSession.reduce((sum, one) => sum + one, 0) - refused;
+  return { accepted, refused, refusal, ms, p50: at(0.5), p99: at(0.99), longest: at(1), perSession };
+}
+
+type Next = () => Buffer | undefined | Promise<Buffer | undefined>;
+
+/** All of them beforehand, so that the client costs little while it is measured. */
+async function createAll(count: number, create: (number: number) => Promise<Buffer>): Promise<Next> {
+  const messages: Buffer[] = [];
+  for (let number = 0; number < count; number += 1) messages.push(await create(number));
+  return () => messages.pop();
+}
+
+function createUntil(end: number, create: (number: number) => Promise<Buffer>): Next {
+  let number = 0;
+  return () => (performance.now() < end ? create((number += 1)) : undefined);
 }
 
 if (process.argv[1] === import.meta.filename)

@@ -7,15 +7,14 @@
  *     npm run bench:mail -- --only machines    two machines on PostgreSQL, S3 and a full Temporal server
  *     npm run bench:mail -- --only direct --sessions 20 --messages 2000 --turns 3
  */
-import { execFile } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs, promisify } from 'node:util';
+import { parseArgs } from 'node:util';
 import { machine, machineLine, median } from '../machine.ts';
 import type { Candidate, Running } from './candidate.ts';
 import { haraka } from './haraka.ts';
-import type { LoadOptions, LoadResult } from './load.ts';
+import { type LoadOptions, send } from './send.ts';
 import { machines } from './machines.ts';
 import { postfix } from './postfix.ts';
 import { usageOf } from '../../test/support/processes.ts';
@@ -121,15 +120,6 @@ async function measure(
 
 const partsOf = ({ parts }: Running) =>
   Object.fromEntries(Object.entries(parts).map(([name, pids]) => [name, usageOf(pids)]));
-
-async function send(options: LoadOptions): Promise<LoadResult> {
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [join(import.meta.dirname, 'load.ts'), JSON.stringify(options)],
-    { maxBuffer: KB * KB },
-  );
-  return JSON.parse(stdout) as LoadResult;
-}
 
 function line({ candidate, sessions, size, rate, p50, p99, cpu, parts, memory, lost, refusal }: Figures): string {
   const split = Object.entries(parts)
