@@ -15,7 +15,7 @@ switchyard tokens add NAME --scope SCOPE [--scope SCOPE]
 switchyard tokens remove ID
 
   Scopes: * or an area such as mail:* or one of
-  mail:read mail:write dmarc:read dmarc:write runs:read runs:write blobs:read blobs:write rules:write triggers:write tokens:write
+  mail:read mail:write dmarc:read dmarc:write runs:read runs:write jobs:read jobs:write blobs:read blobs:write rules:write triggers:write tokens:write
 `;
 
 export async function run(args: string[]): Promise<number> {

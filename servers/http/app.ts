@@ -13,6 +13,7 @@ import { problemOf } from './problem.ts';
 import { mount, type Route } from './route.ts';
 import { accessRoutes } from './routes/access.ts';
 import { blobRoutes } from './routes/blobs.ts';
+import { jobRoutes } from './routes/jobs.ts';
 import { mailRoutes } from './routes/mail.ts';
 import { runRoutes } from './routes/runs.ts';
 import { stepRoutes } from './routes/steps.ts';
@@ -36,6 +37,7 @@ export function createApp(context: HttpContext): Hono<HttpEnv> {
     ...stepRoutes(context.steps),
     ...blobRoutes,
     ...runRoutes,
+    ...jobRoutes,
     ...mailRoutes,
     ...triggerRoutes,
   ];

@@ -13,6 +13,8 @@ export const SCOPES = [
   'dmarc:write',
   'runs:read',
   'runs:write',
+  'jobs:read',
+  'jobs:write',
   'blobs:read',
   'blobs:write',
   'rules:write',

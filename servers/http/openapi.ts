@@ -47,6 +47,7 @@ const GROUPS: Record<Route['group'], string> = {
   Steps: 'Each step does one thing, at once, in the process that answers.',
   Blobs: 'Messages and files. Steps and runs take them by reference.',
   Runs: 'Durable runs in Temporal.',
+  Jobs: 'Long jobs, one at a time for each key.',
   Mail: 'What came in, what became of it, and the rules.',
   Triggers: 'Who is called when mail comes or runs end.',
 };

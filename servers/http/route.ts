@@ -10,7 +10,7 @@ import { authenticate, demand } from './authentication.ts';
 import type { HttpContext, HttpEnv } from './context.ts';
 import { JSON_BODY } from './limits.ts';
 
-export type RouteGroup = 'Access' | 'Steps' | 'Blobs' | 'Runs' | 'Mail' | 'Triggers';
+export type RouteGroup = 'Access' | 'Steps' | 'Blobs' | 'Runs' | 'Jobs' | 'Mail' | 'Triggers';
 
 export interface RouteAnswer {
   description: string;
