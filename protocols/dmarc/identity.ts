@@ -52,3 +52,8 @@ export function isWithin(name: string, domain: string): boolean {
 export function dayOf(begin: number, end: number): string {
   return new Date(((begin + end) / 2) * 1_000).toISOString().slice(0, 10);
 }
+
+/** The UTC day so many days before another, `YYYY-MM-DD`. */
+export function dayBefore(day: string, days: number): string {
+  return new Date(Date.parse(day) - days * 86_400_000).toISOString().slice(0, 10);
+}

@@ -13,6 +13,8 @@ import { problemOf } from './problem.ts';
 import { mount, type Route } from './route.ts';
 import { accessRoutes } from './routes/access.ts';
 import { blobRoutes } from './routes/blobs.ts';
+import { dmarcDomainRoutes } from './routes/dmarc-domains.ts';
+import { dmarcReportRoutes } from './routes/dmarc-reports.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { mailRoutes } from './routes/mail.ts';
 import { runRoutes } from './routes/runs.ts';
@@ -39,6 +41,8 @@ export function createApp(context: HttpContext): Hono<HttpEnv> {
     ...runRoutes,
     ...jobRoutes,
     ...mailRoutes,
+    ...dmarcDomainRoutes,
+    ...dmarcReportRoutes,
     ...triggerRoutes,
   ];
   const app = new Hono<HttpEnv>();

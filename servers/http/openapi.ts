@@ -49,6 +49,7 @@ const GROUPS: Record<Route['group'], string> = {
   Runs: 'Durable runs in Temporal.',
   Jobs: 'Long jobs, one at a time for each key.',
   Mail: 'What came in, what became of it, and the rules.',
+  DMARC: 'What receivers report about domains, and what was refused as a report.',
   Triggers: 'Who is called when mail comes or runs end.',
 };
 
@@ -77,7 +78,7 @@ export function createOpenApi({
     info: {
       title: 'Switchyard',
       version,
-      summary: 'Mail routing and its steps, as durable runs.',
+      summary: 'Mail routing, DMARC reports and their steps, as durable runs.',
       description:
         'Send JSON in UTF-8 and the header "Authorization: Bearer <token>". Errors are problem details (RFC 9457) with a stable code and what to do.',
       license: { name: 'MIT', identifier: 'MIT' },
@@ -161,9 +162,12 @@ function responseOf(answer: RouteAnswer, stepOutput: JsonObject | undefined): Js
   if (!answer.body) return { description: answer.description };
   return {
     description: answer.description,
-    content: bodyContent(
-      stepOutput ?? (answer.body === 'bytes' ? 'bytes' : (jsonSchema(answer.body, 'output') as JsonObject)),
-    ),
+    content: {
+      ...bodyContent(
+        stepOutput ?? (answer.body === 'bytes' ? 'bytes' : (jsonSchema(answer.body, 'output') as JsonObject)),
+      ),
+      ...(answer.csv ? { 'text/csv': { schema: { type: 'string' } } } : {}),
+    },
   };
 }
 

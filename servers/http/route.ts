@@ -10,12 +10,14 @@ import { authenticate, demand } from './authentication.ts';
 import type { HttpContext, HttpEnv } from './context.ts';
 import { JSON_BODY } from './limits.ts';
 
-export type RouteGroup = 'Access' | 'Steps' | 'Blobs' | 'Runs' | 'Jobs' | 'Mail' | 'Triggers';
+export type RouteGroup = 'Access' | 'Steps' | 'Blobs' | 'Runs' | 'Jobs' | 'Mail' | 'DMARC' | 'Triggers';
 
 export interface RouteAnswer {
   description: string;
   /** JSON of this shape; `bytes` for a download; absent for an empty body. */
   body?: z.ZodType | 'bytes';
+  /** The same rows as CSV, where `format=csv` asks for it. */
+  csv?: boolean;
 }
 
 export interface RouteRequest<Query, Body> {

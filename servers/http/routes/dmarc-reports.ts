@@ -1,0 +1,155 @@
+/** Reports one by one, with their originals, and what was refused as a report. */
+import { z } from 'zod';
+import { csvResponse } from '../csv.ts';
+import { recordColumns } from '../dmarc/columns.ts';
+import { findQuarantined, findReport, quarantineMissing, sendOriginal } from '../dmarc/find.ts';
+import * as schemas from '../dmarc/schemas.ts';
+import { defineRoute, type Route } from '../route.ts';
+import { ruleDomain } from '../rules.ts';
+
+const PAGE = 100;
+const Limit = z.coerce.number().int().min(1).max(500).default(PAGE);
+const REPORT = { id: 'Id of the report.' };
+const ENTRY = { id: 'Id of what is in quarantine.' };
+const ORIGINAL = 'The bytes as they came; send nothing of it to a browser to show.';
+
+export const dmarcReportRoutes: readonly Route[] = [
+  defineRoute({
+    method: 'get',
+    path: '/v1/dmarc/reports/{id}',
+    group: 'DMARC',
+    summary: 'One report; of a TLS or failure report, all that it says.',
+    parameters: REPORT,
+    scope: 'dmarc:read',
+    answers: {
+      200: {
+        description: 'The report. Records of an aggregate report are beside it.',
+        body: schemas.Report.extend({
+          tls: z.array(schemas.TlsPolicy).nullable(),
+          failure: schemas.StoredFailure.shape.failure.nullable(),
+        }),
+      },
+    },
+    errors: ['dmarc.report_missing'],
+    async handle({ http, context, path }) {
+      const records = context.dependencies.records.dmarc;
+      const report = await findReport(records, path.id ?? '');
+      const { kind, id } = report;
+      const failure = kind === 'failure' ? ((await records.queries.reportFailure(id))?.failure ?? null) : null;
+      return http.json({ ...report, tls: kind === 'tls' ? await records.queries.reportTls(id) : null, failure });
+    },
+  }),
+  defineRoute({
+    method: 'get',
+    path: '/v1/dmarc/reports/{id}/records',
+    group: 'DMARC',
+    summary: 'Records of an aggregate report, in its order.',
+    parameters: REPORT,
+    scope: 'dmarc:read',
+    query: z.object({
+      after: z.coerce.number().int().min(0).default(0).describe('The `next` of the page before.'),
+      limit: Limit,
+      format: z.enum(['json', 'csv']).default('json').describe('How to write the rows.'),
+    }),
+    answers: {
+      200: {
+        description: 'A page.',
+        body: z.object({ items: z.array(schemas.StoredRecord), next: z.number().int().nullable() }),
+        csv: true,
+      },
+    },
+    errors: ['dmarc.report_missing'],
+    async handle({ http, context, path, query: { after, limit, format } }) {
+      const records = context.dependencies.records.dmarc;
+      const { id } = await findReport(records, path.id ?? '');
+      const items = await records.queries.reportRecords(id, after, limit);
+      if (format === 'csv') return csvResponse(recordColumns, items, `report-${id}`);
+      return http.json({ items, next: items.length === limit ? (items.at(-1)?.number ?? null) : null });
+    },
+  }),
+  defineRoute({
+    method: 'get',
+    path: '/v1/dmarc/reports/{id}/raw',
+    group: 'DMARC',
+    summary: 'The original of a report. HEAD answers its size.',
+    description: ORIGINAL,
+    parameters: REPORT,
+    scope: 'dmarc:read',
+    answers: { 200: { description: 'The bytes.', body: 'bytes' } },
+    errors: ['dmarc.report_missing', 'blob.missing', 'blob.unavailable'],
+    async handle({ http, context: { dependencies }, path }) {
+      const report = await findReport(dependencies.records.dmarc, path.id ?? '');
+      return sendOriginal(dependencies.blobs, report, http.req.method === 'HEAD');
+    },
+  }),
+  defineRoute({
+    method: 'get',
+    path: '/v1/dmarc/quarantine',
+    group: 'DMARC',
+    summary: 'What came as a report and was not taken, newest first.',
+    scope: 'dmarc:read',
+    query: z.object({
+      domain: z.string().max(255).optional().describe('Only what came to the address of this domain.'),
+      before: z.string().max(64).optional().describe('The `next` of the page before.'),
+      limit: Limit,
+    }),
+    answers: {
+      200: {
+        description: 'A page.',
+        body: z.object({ items: z.array(schemas.Quarantined), next: z.string().nullable() }),
+      },
+    },
+    errors: ['input.invalid'],
+    async handle({ http, context, query: { domain, ...query } }) {
+      const items = await context.dependencies.records.dmarc.quarantine.list({
+        ...query,
+        domain: domain === undefined ? undefined : ruleDomain(domain),
+      });
+      return http.json({ items, next: items.length === query.limit ? (items.at(-1)?.id ?? null) : null });
+    },
+  }),
+  defineRoute({
+    method: 'get',
+    path: '/v1/dmarc/quarantine/{id}',
+    group: 'DMARC',
+    summary: 'One refusal, with its reason.',
+    parameters: ENTRY,
+    scope: 'dmarc:read',
+    answers: { 200: { description: 'The entry.', body: schemas.Quarantined } },
+    errors: ['dmarc.quarantine_missing'],
+    handle: async ({ http, context, path }) =>
+      http.json(await findQuarantined(context.dependencies.records.dmarc, path.id ?? '')),
+  }),
+  defineRoute({
+    method: 'get',
+    path: '/v1/dmarc/quarantine/{id}/raw',
+    group: 'DMARC',
+    summary: 'The original of what was refused. HEAD answers its size.',
+    description: ORIGINAL,
+    parameters: ENTRY,
+    scope: 'dmarc:read',
+    answers: { 200: { description: 'The bytes.', body: 'bytes' } },
+    errors: ['dmarc.quarantine_missing', 'blob.missing', 'blob.unavailable'],
+    async handle({ http, context: { dependencies }, path }) {
+      const entry = await findQuarantined(dependencies.records.dmarc, path.id ?? '');
+      return sendOriginal(dependencies.blobs, entry, http.req.method === 'HEAD');
+    },
+  }),
+  defineRoute({
+    method: 'delete',
+    path: '/v1/dmarc/quarantine/{id}',
+    group: 'DMARC',
+    summary: 'Remove what was refused, with its original.',
+    description: 'Without it, it goes by itself when its time is over.',
+    parameters: ENTRY,
+    scope: 'dmarc:write',
+    answers: { 204: { description: 'It is gone.' } },
+    errors: ['dmarc.quarantine_missing'],
+    async handle({ http, context, token, path }) {
+      const id = path.id ?? '';
+      if (!(await context.dependencies.records.dmarc.quarantine.remove(id, `token:${token.name}`)))
+        throw quarantineMissing(id);
+      return http.body(null, 204);
+    },
+  }),
+];
