@@ -6,6 +6,12 @@ import {
   type ActivityOptions,
 } from '@temporalio/workflow';
 import type { StepActivity } from '../activities/step.ts';
+import type { enrich } from '../activities/dmarc/enrich.ts';
+import type { extractReports } from '../activities/dmarc/extract-reports.ts';
+import type { parseReport } from '../activities/dmarc/parse-report.ts';
+import type { publishReport } from '../activities/dmarc/publish-report.ts';
+import type { quarantineReport } from '../activities/dmarc/quarantine.ts';
+import type { storeReport } from '../activities/dmarc/store-report.ts';
 import type { relay } from '../activities/mail/relay.ts';
 import type { bounce } from '../activities/mail/bounce.ts';
 import type { closeActivity } from '../activities/mail/close-activity.ts';
@@ -25,6 +31,12 @@ export interface HouseActivities {
   'jobs.end': StepActivity<typeof endJob>;
   /** No step, since it is about Temporal itself: servers/worker/terminate.ts. */
   'jobs.terminate'(input: { workflowId: string; reason: string }): Promise<void>;
+  'dmarc.extractReports': StepActivity<typeof extractReports>;
+  'dmarc.storeReport': StepActivity<typeof storeReport>;
+  'dmarc.parseReport': StepActivity<typeof parseReport>;
+  'dmarc.enrich': StepActivity<typeof enrich>;
+  'dmarc.publishReport': StepActivity<typeof publishReport>;
+  'dmarc.quarantineReport': StepActivity<typeof quarantineReport>;
 }
 
 /** A step that stands still this long without a heartbeat has lost its worker. The worker beats every few seconds. */
@@ -88,6 +100,34 @@ export const jobKeeping = proxyActivities<
 /** Deliveries on a task queue of their own. */
 export const deliveries = (taskQueue: string) =>
   proxyActivities<Pick<HouseActivities, 'mail.relay'>>({ ...CLASS_OPTIONS.delivery, taskQueue });
+
+/**
+ * Reports on their way into the store: tried until it is back, and taken up by another worker soon after one died. A report
+ * of 500,000 records takes minutes.
+ */
+export const ingestion = proxyActivities<
+  Pick<
+    HouseActivities,
+    | 'dmarc.extractReports'
+    | 'dmarc.storeReport'
+    | 'dmarc.parseReport'
+    | 'dmarc.publishReport'
+    | 'dmarc.quarantineReport'
+  >
+>({
+  startToCloseTimeout: '1 hour',
+  heartbeatTimeout: HEARTBEAT,
+  retry: { initialInterval: '500 milliseconds', maximumInterval: '1 minute' },
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+});
+
+/** Questions whose answers help people and that nothing waits for. */
+export const lookUps = proxyActivities<Pick<HouseActivities, 'dmarc.enrich'>>({
+  startToCloseTimeout: '10 minutes',
+  heartbeatTimeout: HEARTBEAT,
+  retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 },
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+});
 
 /** Messages to those who registered: an n8n that was away for an hour hears within a minute of its return. */
 export const notifications = (giveUpAfter: number) =>

@@ -1,5 +1,6 @@
 /** Every workflow of the house: the entry of the bundle. */
 export { oneAtATime } from './jobs/one-at-a-time.ts';
+export { ingestDmarcReport } from './dmarc/ingest-dmarc-report.ts';
 export { routeMail } from './mail/route-mail.ts';
 export { runStep } from './run-step.ts';
 export { notifyTrigger } from './triggers/notify-trigger.ts';

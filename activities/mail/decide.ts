@@ -30,6 +30,13 @@ export const RecipientRoute = z.discriminatedUnion('kind', [
     trigger: z.string(),
     name: z.string(),
   }),
+  /** A report address: what comes is read for reports about a domain. */
+  z.object({
+    kind: z.literal('dmarc'),
+    domain: z.string(),
+    ruleId: z.string(),
+    about: z.string().describe('The domain that the reports are about.'),
+  }),
   /** One of our SRS addresses: what comes back goes to the original sender. */
   z.object({ kind: z.literal('srs'), domain: z.string(), destinations: z.array(z.string()) }),
   z.object({ kind: z.literal('unknown'), reply: SmtpReply, code: z.string() }),
@@ -94,7 +101,7 @@ function routeOf({ id, domain, action }: Rule): RecipientRoute {
   if (action.type === 'drop') return { kind: 'drop', domain, ruleId: id };
   if (action.type === 'trigger')
     return { kind: 'trigger', domain, ruleId: id, trigger: action.trigger, name: action.name };
-  if (action.type === 'dmarc') return unknownRecipient(action.domain);
+  if (action.type === 'dmarc') return { kind: 'dmarc', domain, ruleId: id, about: action.domain };
   const { destinations, runs } = action;
   return { kind: 'forward', domain, ruleId: id, destinations, ...(runs ? { runs } : {}) };
 }

@@ -11,7 +11,18 @@ export const properties: INodeProperties[] = [
       { name: 'Completed', value: 'completed', description: 'The run ended well' },
       { name: 'Delivered', value: 'delivered', description: 'A mail reached its destinations' },
       { name: 'Failed', value: 'failed', description: 'The run failed, or a mail did and nobody could be told' },
+      {
+        name: 'Published',
+        value: 'published',
+        description: 'A mail with reports about a domain was read and published',
+      },
+      {
+        name: 'Quarantined',
+        value: 'quarantined',
+        description: 'Something in a mail with reports could not be taken and is kept for a look at it',
+      },
       { name: 'Refused', value: 'refused', description: 'A mail was refused, and its sender was told in the session' },
+      { name: 'Repeated', value: 'repeated', description: 'A mail with reports had nothing new in it' },
       { name: 'Terminated', value: 'terminated', description: 'Somebody ended the run by force' },
       { name: 'Timed Out', value: 'timed_out', description: 'The run had no more time' },
     ],

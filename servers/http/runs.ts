@@ -11,6 +11,7 @@ import {
 import { ApplicationFailure, CancelledFailure, TerminatedFailure, TimeoutFailure } from '@temporalio/common';
 import { messageOf, PermanentError, SwitchyardError, TemporaryError } from '../../protocols/errors.ts';
 import { RUN_STEP, SEARCH_ATTRIBUTES } from '../../workflows/contract.ts';
+import { INGEST_DMARC_REPORT } from '../../workflows/dmarc/contract.ts';
 import { ROUTE_MAIL } from '../../workflows/mail/contract.ts';
 import { runUrl } from '../temporal.ts';
 import type { HttpContext } from './context.ts';
@@ -18,7 +19,7 @@ import { TEMPORAL_DEADLINE } from './limits.ts';
 import { RUN_STATUSES, type Run } from './schemas.ts';
 
 /** The workflows of the house: all that the API starts, lists or touches. */
-export const WORKFLOWS = [RUN_STEP, ROUTE_MAIL] as const;
+export const WORKFLOWS = [RUN_STEP, ROUTE_MAIL, INGEST_DMARC_REPORT] as const;
 
 /** gRPC status codes that mean: the server is away, or too slow. */
 const CANCELLED = 1;

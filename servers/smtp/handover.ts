@@ -8,7 +8,9 @@ import type { MailActivity, Trigger } from '../../stores/records/port.ts';
 import { enhancedFor, type SmtpReply } from '../../protocols/mail/reply.ts';
 import { keepBlob } from '../../stores/sweep.ts';
 import { messageOf, PermanentError } from '../../protocols/errors.ts';
+import { ingestDmarcReportId } from '../../workflows/dmarc/contract.ts';
 import { routeMailId, taskQueues, type RouteMailInput } from '../../workflows/mail/contract.ts';
+import { ingestionInput, startIngestion } from '../dmarc/ingestion.ts';
 import { keptUntil, routeMailInput, type MessageShape } from '../mail/run-input.ts';
 import type { Reception } from './receive.ts';
 import { localTrouble, replyError } from './reply.ts';
@@ -103,6 +105,7 @@ async function handOver(
   const before = known && answerOfRecord(known);
   if (before) return before;
   const { action } = handover.record;
+  if (action?.type === 'dmarc') return handToIngestion(handover, { known, deliveryKey, settlement }, reception);
   const hasRun = known?.outcome === 'accepted' && known.workflowId !== null;
   if (action?.type === 'trigger' && !hasRun) {
     const trigger = await records.triggers.get(action.trigger);
@@ -112,6 +115,30 @@ async function handOver(
   else handover.record = await openRecord(handover.record, deliveryKey, reception);
   return ask(handover, settlement, undefined, reception);
 }
+
+/** Reports are nobody's mail: the run exists, and that is all that the session waits for. */
+async function handToIngestion(
+  handover: Handover,
+  { known, deliveryKey, settlement }: Omit<GraphFacts, 'trigger'>,
+  reception: Reception,
+): Promise<Answer> {
+  const { client, log } = reception;
+  const run = ingestDmarcReportId(deliveryKey);
+  const isOpen = known?.outcome === 'accepted';
+  const record = isOpen ? known : await openRecord(handover.record, deliveryKey, reception, run);
+  handover.record = record;
+  // Another session was faster, and its run has ended by now.
+  if (record.outcome !== 'accepted') return handOver(handover, settlement, reception);
+  const { taskQueue } = reception.dependencies.configuration.temporal;
+  await client.withDeadline(Date.now() + START_WITHIN, () =>
+    startIngestion(client, taskQueues(taskQueue).main, run, ingestionInput(record)),
+  );
+  log.info({ message: record.messageId, run, recipient: record.recipient }, 'reports go to their run');
+  return { answer: 'queued' };
+}
+
+/** ms until Temporal has the run; past it the sender comes again. */
+const START_WITHIN = 10_000;
 
 interface GraphFacts {
   known: MailActivity | undefined;

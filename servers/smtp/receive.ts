@@ -20,7 +20,7 @@ import { deliver, type Handover } from './handover.ts';
 import { Flood, replyError, replyOf } from './reply.ts';
 import type { Pending } from './verdict.ts';
 
-export type ForwardRoute = Extract<RecipientRoute, { kind: 'forward' | 'srs' | 'drop' | 'trigger' }>;
+export type ForwardRoute = Extract<RecipientRoute, { kind: 'forward' | 'srs' | 'drop' | 'trigger' | 'dmarc' }>;
 
 /** One MAIL transaction, as the session knows it when DATA begins. */
 export interface Transaction {
@@ -292,6 +292,7 @@ export function newRecord(
 
 function actionOf(route: ForwardRoute): RuleAction {
   if (route.kind === 'drop') return { type: 'drop' };
+  if (route.kind === 'dmarc') return { type: 'dmarc', domain: route.about };
   if (route.kind === 'trigger') return { type: 'trigger', trigger: route.trigger, name: route.name };
   return { type: 'forward', destinations: route.destinations };
 }

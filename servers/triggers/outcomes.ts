@@ -1,10 +1,11 @@
 /** How a run ended, in the words that a trigger chooses by. */
+import { INGESTION_OUTCOMES } from '../../workflows/dmarc/contract.ts';
 
 /** Statuses of closed runs. One that was continued as new goes on. */
 export const RUN_STATUSES = ['completed', 'failed', 'cancelled', 'terminated', 'timed_out'] as const;
 
-/** Statuses, and the values of the search attribute SwitchyardOutcome that routeMail sets. */
-export const RUN_OUTCOMES = [...RUN_STATUSES, 'delivered', 'refused', 'bounced'] as const;
+/** Statuses, and the values of the search attribute SwitchyardOutcome that routeMail and ingestDmarcReport set. */
+export const RUN_OUTCOMES = [...RUN_STATUSES, 'delivered', 'refused', 'bounced', ...INGESTION_OUTCOMES] as const;
 
 /** Everything that did not end well; `failed` is a status and an outcome. */
 export const DEFAULT_OUTCOMES = ['failed', 'cancelled', 'terminated', 'timed_out', 'bounced'] as const;

@@ -21,6 +21,7 @@ import { inSessionFor, isDirect } from '../mail/direct-record.ts';
 import { keptUntil, routeMailInput } from '../mail/run-input.ts';
 import { startRun } from '../mail/start-run.ts';
 import { closeAbandoned } from './abandoned.ts';
+import { expireReports, settleIngestion } from './ingestions.ts';
 
 export interface SweepOptions {
   dependencies: OpenDependencies;
@@ -52,6 +53,7 @@ export function startSweep(options: SweepOptions): { stop(): void } {
         const { records, blobs, configuration } = options.dependencies;
         await records.activity.expire(new Date(now - configuration.mail.keepActivity).toISOString());
         await records.jobs.expire(new Date(now - configuration.jobs.keep).toISOString());
+        await expireReports({ records }, now);
         await sweepBlobs(blobs, records, new Date(now));
       }
     } catch (thrown) {
@@ -82,6 +84,7 @@ export async function settleOpen(options: SweepOptions, now: number): Promise<nu
 async function settle(record: MailActivity, options: SweepOptions, now: number): Promise<boolean> {
   const status = record.workflowId ? await statusOf(record.workflowId, options.client) : null;
   if (record.sourceAddress === LOCAL_SOURCE) return closeAbandoned(record, status, options.dependencies, now);
+  if (record.action?.type === 'dmarc') return settleIngestion(record, status, options);
   if (isDirect(record))
     return (
       now - Date.parse(record.receivedAt) > inSessionFor(options.dependencies.configuration) &&

@@ -47,7 +47,11 @@ const INPUTS: Record<string, IDataObject> = {
     reportedAt: '2026-11-24T11:00:00Z',
     failures: [{ destination: 'bob@b.test', host: null, reply: null, text: 'no answer' }],
   },
+  'dmarc.extractReports': { message: BLOB },
+  'dmarc.storeReport': { report: BLOB },
   'dmarc.parseReport': { report: BLOB },
+  'dmarc.enrich': { report: BLOB },
+  'dmarc.publishReport': { report: BLOB, domain: 'demo.test' },
 };
 
 let service: Service;

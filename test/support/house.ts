@@ -43,6 +43,7 @@ export interface HouseOptions {
   mail?: ConfigurationInput['mail'];
   outbound?: ConfigurationInput['outbound'];
   triggers?: ConfigurationInput['triggers'];
+  dmarc?: ConfigurationInput['dmarc'];
   /** Other stores, another Temporal server. */
   shared?: Pick<ConfigurationInput, 'records' | 'blobs' | 'temporal'>;
   /** Rules of the forwarding domain beside its own. */
@@ -73,6 +74,7 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
     },
     inbox: { enabled: false },
     ...(options.triggers ? { triggers: options.triggers } : {}),
+    ...(options.dmarc ? { dmarc: options.dmarc } : {}),
     ...options.shared,
     mail: {
       sessionWait: '5s',

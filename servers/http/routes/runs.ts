@@ -15,6 +15,8 @@ import { RESULT_WAIT } from '../limits.ts';
 import { inline, link } from '../../../protocols/markdown.ts';
 import { labelsOf } from '../../mail/labels.ts';
 import { defineRoute, type Route } from '../route.ts';
+import { GivenReport, givenReportRun, ingestionLabels } from '../../dmarc/ingestion.ts';
+import { INGEST_DMARC_REPORT } from '../../../workflows/dmarc/contract.ts';
 import { askTemporal, failureOf, findRun, listRuns, noAnswer, WORKFLOWS } from '../runs.ts';
 import { HttpUrl, Run, RUN_STATUSES } from '../schemas.ts';
 
@@ -37,7 +39,7 @@ const StartRun = z.strictObject({
   input: z
     .unknown()
     .describe(
-      'For runStep: {step, input}. For routeMail of a mail that came to a trigger: {activityId, destinations}.',
+      'For runStep: {step, input}. For routeMail of a mail that came to a trigger: {activityId, destinations}. For ingestDmarcReport of a mail or a report from elsewhere: {message, kind, domain}.',
     ),
   origin: z
     .strictObject({ name: z.string().min(1).max(200), url: HttpUrl })
@@ -51,7 +53,7 @@ const start = defineRoute({
   group: 'Runs',
   summary: 'Start a run, or meet the one that has the same id.',
   description:
-    "A run with the same id that still runs, or that ended well, is answered as it is: a retry never acts twice. One that failed, was cancelled or terminated is run again. runStep runs any one step durably and also needs the scope of that step; routeMail needs mail:write. A mail that came to a trigger is given to a run of its own by its activityId, once: the id of that run is the message's.",
+    "A run with the same id that still runs, or that ended well, is answered as it is: a retry never acts twice. One that failed, was cancelled or terminated is run again. runStep runs any one step durably and also needs the scope of that step; routeMail needs mail:write, ingestDmarcReport dmarc:write. A mail that came to a trigger is given to a run of its own by its activityId, once: the id of that run is the message's.",
   scope: 'runs:write',
   body: StartRun,
   answers: { 200: { description: 'The run.', body: Run } },
@@ -59,6 +61,7 @@ const start = defineRoute({
     'workflow.unknown',
     'step.unknown',
     'input.invalid',
+    'dmarc.domain_unknown',
     'activity.missing',
     'activity.closed',
     'activity.incomplete',
@@ -70,7 +73,9 @@ const start = defineRoute({
     const prepared =
       body.workflow === RUN_STEP
         ? stepRun(context.steps, body.input, token)
-        : await mailRun(body.input, token, context.dependencies);
+        : body.workflow === ROUTE_MAIL
+          ? await mailRun(body.input, token, context.dependencies)
+          : await reportRun(body.input, token, context.dependencies);
     const { input, staticDetails = '', ...labels } = prepared;
     const from = origin ? `Started from ${link(origin.name, origin.url)}.` : '';
     const id = prepared.id ?? body.id ?? `${body.workflow}/${randomUUID()}`;
@@ -168,6 +173,26 @@ async function mailRun(
     fix: 'Mail is best sent to the SMTP port, which verifies it first.',
     details: { field: 'input' },
   });
+}
+
+async function reportRun(
+  input: unknown,
+  token: TokenRecord,
+  dependencies: HttpContext['dependencies'],
+): Promise<Prepared> {
+  demand(token, 'dmarc:write');
+  const given = GivenReport.safeParse(input);
+  if (!given.success) {
+    const field = ['input', ...(given.error.issues[0]?.path ?? [])].join('.');
+    throw new PermanentError({
+      code: 'input.invalid',
+      message: `${field}: ${given.error.issues[0]?.message}`,
+      fix: `${INGEST_DMARC_REPORT} takes {message, kind, domain}: upload the mail or the report with POST /v1/blobs first.`,
+      details: { field },
+    });
+  }
+  const run = await givenReportRun(given.data, dependencies);
+  return { ...run, ...ingestionLabels(run.input) };
 }
 
 const list = defineRoute({

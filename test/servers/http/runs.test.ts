@@ -250,8 +250,8 @@ describe('while Temporal is away', () => {
 });
 
 test('the visibility query never leaves our workflows', () => {
-  expect(visibilityQuery({})).toBe("WorkflowType IN ('runStep', 'routeMail')");
+  expect(visibilityQuery({})).toBe("WorkflowType IN ('runStep', 'routeMail', 'ingestDmarcReport')");
   expect(visibilityQuery({ status: 'TIMED_OUT', sender: "o'brien@a.example" })).toBe(
-    "WorkflowType IN ('runStep', 'routeMail') AND ExecutionStatus = 'TimedOut' AND SwitchyardSender = 'o\\'brien@a.example'",
+    "WorkflowType IN ('runStep', 'routeMail', 'ingestDmarcReport') AND ExecutionStatus = 'TimedOut' AND SwitchyardSender = 'o\\'brien@a.example'",
   );
 });

@@ -1,0 +1,153 @@
+/**
+ * Reports by mail, through real processes: what the reporter is told, what is published, what is in quarantine, who hears
+ * of it. `RECORD_HISTORIES=1` keeps the histories of the endings for test/workflows/replay.test.ts.
+ */
+import { buffer } from 'node:stream/consumers';
+import { gzipSync } from 'node:zlib';
+import { Client, Connection } from '@temporalio/client';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { FORWARD_DOMAIN, PLAIN_DOMAIN } from '../../cli/demo/world.ts';
+import { openBlobs } from '../../stores/blobs/open.ts';
+import type { BlobStore } from '../../stores/blobs/port.ts';
+import type { IngestDmarcReportResult } from '../../workflows/dmarc/contract.ts';
+import { mailWith, type Attached } from '../activities/dmarc/mails.ts';
+import { feedback, range, record, row } from '../protocols/dmarc/report.ts';
+import { replayEnded } from '../support/history.ts';
+import { eventually, openHouse, type House } from '../support/house.ts';
+
+const ABOUT = 'example.com';
+const ADDRESS = `reports@${FORWARD_DOMAIN}`;
+/** 2023-11-14 and 15. */
+const DATES = range('1700000000', '1700086399');
+const RANGE = { domain: ABOUT, from: '2023-11-01', to: '2023-11-30' };
+
+let house: House;
+let client: Client;
+let blobs: BlobStore;
+beforeAll(async () => {
+  house = await openHouse({ dmarc: { names: { wait: '20s' } } });
+  client = new Client({ connection: await Connection.connect({ address: house.installation.addresses.temporal }) });
+  blobs = await openBlobs(house.installation.configuration);
+  await house.records.dmarc.domains.put(ABOUT, ADDRESS, 'test');
+});
+afterAll(async () => {
+  await blobs?.close();
+  await client?.connection.close();
+  await house?.close();
+});
+
+const document = ({ id = '1', about = ABOUT, records = record() } = {}): string =>
+  feedback(
+    `<report_metadata><org_name>receiver.test</org_name><email>d@receiver.test</email><report_id>${id}</report_id>${DATES}</report_metadata>` +
+      `<policy_published><domain>${about}</domain><p>none</p></policy_published>${records}`,
+  );
+
+const send = async (message: Buffer | string, to = ADDRESS) => (await house.send({ to: [to], message })).data;
+const sendReport = (...attached: Attached[]) => send(mailWith(...attached));
+
+async function lastRun() {
+  const { workflowId } = await house.finalRecord(ADDRESS);
+  return client.workflow.getHandle<() => Promise<IngestDmarcReportResult>>(workflowId ?? '');
+}
+
+it('an address that nobody has added is refused', async () => {
+  const { rcpt } = await house.send({ to: [`other@${FORWARD_DOMAIN}`], message: mailWith({ bytes: document() }) });
+  expect(rcpt[0]).toMatch(/^550 5\.1\.1 /);
+});
+
+it('a report is published, with the authentication of its mail, before anybody asks', async () => {
+  house.dns.set('1.2.0.192.in-addr.arpa', ['PTR mail-sor-f41.google.com']);
+  house.dns.set('mail-sor-f41.google.com', ['A 192.0.2.1']);
+  const records = record() + record({ row: row({ ip: '192.0.2.2', count: '41' }) });
+  const reply = await sendReport({ bytes: gzipSync(document({ records })), name: 'REPORT', type: 'text/plain' });
+  expect(reply).toMatch(/^250 .*Queued as /);
+  expect(await house.finalRecord(ADDRESS)).toMatchObject({
+    outcome: 'delivered',
+    errorCode: null,
+    action: { type: 'dmarc', domain: ABOUT },
+  });
+  const run = await lastRun();
+  expect(await run.result()).toMatchObject({
+    outcome: 'published',
+    domain: ABOUT,
+    published: 1,
+    refused: 0,
+    reports: [{ name: 'REPORT', state: 'published', kind: 'aggregate', organization: 'receiver.test', messages: 42 }],
+  });
+  await replayEnded(run, 'ingestDmarcReport.published');
+  const described = await run.describe();
+  expect(described.searchAttributes).toMatchObject({ SwitchyardOutcome: ['published'], SwitchyardDomain: [ABOUT] });
+  expect(await described.staticSummary()).toContain(`-> reports about ${ABOUT}`);
+  const { queries } = house.records.dmarc;
+  expect(await queries.totals(RANGE)).toMatchObject({ messages: 42, reports: 1, sources: 2 });
+  expect(await queries.services(RANGE)).toMatchObject([
+    { service: '', messages: 41 },
+    { service: 'Google', messages: 1 },
+  ]);
+  const [report] = await queries.reports({ domain: ABOUT });
+  expect(report?.mail).toMatchObject({
+    sender: `sender@${PLAIN_DOMAIN}`,
+    authentication: { spf: { result: 'pass' }, dmarc: { result: 'none' } },
+  });
+});
+
+it('the same report in another mail counts once', async () => {
+  const records = record() + record({ row: row({ ip: '192.0.2.2', count: '41' }) });
+  await sendReport({ bytes: document({ records }), name: 'again.xml' });
+  await eventually(async () => (await (await lastRun()).result()).repeated === 1, 'the second run');
+  await replayEnded(await lastRun(), 'ingestDmarcReport.repeated');
+  expect(await house.records.dmarc.queries.totals(RANGE)).toMatchObject({ messages: 42, reports: 1 });
+});
+
+it('what is no report is in quarantine, and the mail has failed', async () => {
+  const bytes = Buffer.from('<!DOCTYPE feedback [<!ENTITY a "b">]><feedback/>');
+  await sendReport({ bytes, name: '<b>x</b>.xml' });
+  const last = await eventually(async () => {
+    const record = await house.finalRecord(ADDRESS);
+    return record.outcome === 'failed' && record;
+  }, 'the refusal');
+  expect(last).toMatchObject({ errorCode: 'dmarc.doctype' });
+  await replayEnded(await lastRun(), 'ingestDmarcReport.quarantined');
+  const [kept] = await house.records.dmarc.quarantine.list({ domain: ABOUT });
+  expect(kept).toMatchObject({ code: 'dmarc.doctype', address: ADDRESS, sender: `sender@${PLAIN_DOMAIN}` });
+  expect((await buffer(await blobs.read(kept?.blob.key ?? ''))).equals(bytes)).toBe(true);
+});
+
+it('a mail without any report is in quarantine as it is', async () => {
+  const message = 'From: a@plain.test\r\nSubject: Out of office\r\n\r\nI am away.\r\n';
+  expect(await send(message)).toMatch(/^250 /);
+  await eventually(
+    async () => (await house.finalRecord(ADDRESS)).errorCode === 'dmarc.no_report',
+    'the end of the mail',
+  );
+  await replayEnded(await lastRun(), 'ingestDmarcReport.no-report');
+  const [kept] = await house.records.dmarc.quarantine.list({ domain: ABOUT });
+  expect((await buffer(await blobs.read(kept?.blob.key ?? ''))).toString()).toContain('I am away.');
+});
+
+it('one attachment that is refused does not cost the others', async () => {
+  await sendReport({ bytes: document({ id: '2' }) }, { bytes: document({ about: 'other.test' }) });
+  const run = await eventually(async () => {
+    const last = await lastRun();
+    return (await last.result()).published === 1 && last;
+  }, 'the run');
+  expect(await run.result()).toMatchObject({ outcome: 'quarantined', published: 1, refused: 1 });
+  expect(await house.finalRecord(ADDRESS)).toMatchObject({ outcome: 'delivered' });
+});
+
+it('a run that is cancelled leaves the mail in quarantine', async () => {
+  house.dns.fail('99.2.0.192.in-addr.arpa', 'silent');
+  await sendReport({ bytes: document({ id: 'cancelled', records: record({ row: row({ ip: '192.0.2.99' }) }) }) });
+  const [open] = await house.records.activity.list({ recipient: ADDRESS, limit: 1 });
+  const run = client.workflow.getHandle<() => Promise<IngestDmarcReportResult>>(open?.workflowId ?? '');
+  await eventually(
+    async () => (await run.describe()).raw.pendingActivities?.some((one) => one.activityType?.name === 'dmarc.enrich'),
+    'a question that hangs',
+  );
+  await run.cancel();
+  expect(await run.result()).toMatchObject({ outcome: 'quarantined', reports: [{ code: 'dmarc.cancelled' }] });
+  await replayEnded(run, 'ingestDmarcReport.cancelled');
+  expect(await house.finalRecord(ADDRESS)).toMatchObject({ outcome: 'failed', errorCode: 'dmarc.cancelled' });
+  const [kept] = await house.records.dmarc.quarantine.list({ domain: ABOUT });
+  expect(kept?.blob).toEqual(open?.blob);
+});
