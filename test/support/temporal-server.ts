@@ -21,6 +21,7 @@ const VERSION = 'v1.32.1';
 const MODULE = 'go.temporal.io/server/cmd';
 /** Its four services and their gossip start within seconds; a busy machine takes longer. */
 const READY_WITHIN_MS = 120_000;
+const ANSWERED_WITHIN_MS = 10_000;
 /** For an end with grace. */
 const ENDED_WITHIN_MS = 5_000;
 const DAY_SECONDS = 86_400;
@@ -193,14 +194,16 @@ async function makeNamespace(address: string, hasEnded: () => boolean): Promise<
       connection = await Connection.connect({ address, connectTimeout: 1_000 });
       const { workflowService } = connection;
       const retention = { seconds: DAY_SECONDS } as never;
-      await workflowService
-        .registerNamespace({ namespace: 'default', workflowExecutionRetentionPeriod: retention })
-        .catch((thrown: Error) => {
-          if (!/already/i.test(thrown.message)) throw thrown;
-        });
-      // It is known to all services a moment later.
-      await workflowService.countWorkflowExecutions({ namespace: 'default' });
-      return;
+      // A server whose database dies just now may never answer.
+      return await connection.withDeadline(Date.now() + ANSWERED_WITHIN_MS, async () => {
+        await workflowService
+          .registerNamespace({ namespace: 'default', workflowExecutionRetentionPeriod: retention })
+          .catch((thrown: Error) => {
+            if (!/already/i.test(thrown.message)) throw thrown;
+          });
+        // It is known to all services a moment later.
+        await workflowService.countWorkflowExecutions({ namespace: 'default' });
+      });
     } catch (thrown) {
       if (hasEnded()) throw new Error('the Temporal server ended; DEBUG=1 shows why', { cause: thrown });
       if (Date.now() > until) throw thrown;

@@ -25,6 +25,7 @@ export class Machine {
   readonly #state: string;
   readonly #environment: NodeJS.ProcessEnv;
   #up: ChildProcess | undefined;
+  #starting: Promise<void> | undefined;
   #ending = false;
   #said = '';
 
@@ -56,8 +57,13 @@ export class Machine {
     });
   }
 
-  /** As a service manager does: until it runs. What it needs may be away just now. */
-  async startAgain(): Promise<void> {
+  /** As a service manager does: until it runs, and never two at once. What it needs may be away just now. */
+  startAgain(): Promise<void> {
+    this.#starting ??= this.#untilItRuns().finally(() => (this.#starting = undefined));
+    return this.#starting;
+  }
+
+  async #untilItRuns(): Promise<void> {
     while (!this.#ending) {
       try {
         return await this.start();
