@@ -18,7 +18,7 @@ export interface Command {
 /** The commands in the order in which a newcomer needs them. */
 const GROUPS: { title: string; commands: string[] }[] = [
   { title: 'Start', commands: ['up', 'demo', 'init', 'doctor', 'editor'] },
-  { title: 'Mail', commands: ['send-test', 'rules', 'triggers', 'activity', 'keys'] },
+  { title: 'Mail', commands: ['send-test', 'rules', 'triggers', 'activity', 'keys', 'dmarc'] },
   { title: 'Steps, jobs and access', commands: ['step', 'jobs', 'tokens'] },
   { title: 'One process at a time', commands: ['smtp', 'http', 'worker', 'inbox'] },
   { title: 'In a checkout', commands: ['test', 'build', 'lint', 'bench', 'fuzz', 'fault'] },

@@ -57,10 +57,13 @@ export function dmarcRecord(domain: {
   policy?: 'none' | 'quarantine' | 'reject';
   reports?: string;
 }): DnsRecord {
-  const reports = domain.reports
-    ? `; rua=mailto:${encodeURI(domain.reports).replace(/[,!;]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)}`
-    : '';
+  const reports = domain.reports ? `; rua=${mailtoUri(domain.reports)}` : '';
   return txt(`_dmarc.${domain.domain}`, `v=DMARC1; p=${domain.policy ?? 'none'}${reports}`);
+}
+
+/** An address as a report destination: a comma would part two, an exclamation mark begin a size (RFC 7489, 6.2). */
+export function mailtoUri(address: string): string {
+  return `mailto:${encodeURI(address).replace(/[,!;]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)}`;
 }
 
 /** All that a forwarding domain should publish: its key, its sending host, a DMARC policy to begin with. */
@@ -78,7 +81,7 @@ export function suggestRecords(domain: {
   ];
 }
 
-function txt(name: string, value: string): DnsRecord {
+export function txt(name: string, value: string): DnsRecord {
   const strings = (value.match(new RegExp(`.{1,${MAX_STRING}}`, 'gs')) ?? ['']).map(
     (part) => `"${part.replace(/["\\]/g, '\\$&')}"`,
   );

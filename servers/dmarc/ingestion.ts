@@ -88,7 +88,7 @@ const KEEP = 30 * 86_400_000;
 
 /**
  * The run of something that did not come by our SMTP port; the same again meets the same run.
- * @throws PermanentError `dmarc.domain_unknown`, `blob.missing`
+ * @throws PermanentError `dmarc.domain_missing`, `blob.missing`
  */
 export async function givenReportRun(
   given: z.output<typeof GivenReport>,
@@ -112,7 +112,7 @@ export async function givenReportRun(
 
 export const domainUnknown = (domain: string): PermanentError =>
   new PermanentError({
-    code: 'dmarc.domain_unknown',
+    code: 'dmarc.domain_missing',
     message: `No reports about ${domain.slice(0, 253)} are taken here.`,
     fix: `Give it a report address first: switchyard dmarc add ${domain.slice(0, 253)}`,
     details: { domain: domain.slice(0, 253) },

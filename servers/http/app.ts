@@ -13,6 +13,7 @@ import { problemOf } from './problem.ts';
 import { mount, type Route } from './route.ts';
 import { accessRoutes } from './routes/access.ts';
 import { blobRoutes } from './routes/blobs.ts';
+import { dmarcAddressRoutes } from './routes/dmarc-addresses.ts';
 import { dmarcDomainRoutes } from './routes/dmarc-domains.ts';
 import { dmarcReportRoutes } from './routes/dmarc-reports.ts';
 import { jobRoutes } from './routes/jobs.ts';
@@ -41,6 +42,7 @@ export function createApp(context: HttpContext): Hono<HttpEnv> {
     ...runRoutes,
     ...jobRoutes,
     ...mailRoutes,
+    ...dmarcAddressRoutes,
     ...dmarcDomainRoutes,
     ...dmarcReportRoutes,
     ...triggerRoutes,

@@ -51,6 +51,7 @@ const STATUS: Record<string, number> = {
   'activity.closed': 409,
   'rule.declared': 409,
   'trigger.address_taken': 409,
+  'dmarc.address_taken': 409,
   'mail.key_reused': 409,
   'job.request_reused': 409,
   'run.closed': 409,

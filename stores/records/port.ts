@@ -51,6 +51,8 @@ export interface RuleRecords {
   find(domain: string, localPart: string): Promise<Rule | undefined>;
   /** Whether the domain is one of ours (declared, or any rule names it). */
   isLocalDomain(domain: string): Promise<boolean>;
+  /** Our mail domains, declared or named by a rule, in their order. */
+  domains(): Promise<string[]>;
   list(domain?: string): Promise<Rule[]>;
   get(id: string): Promise<Rule | undefined>;
   /** Inserts, or replaces the rule of the same domain and local part; writes the audit log in the same transaction. */

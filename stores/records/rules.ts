@@ -36,6 +36,15 @@ export function ruleRecords(database: Database): RuleRecords {
         undefined
       );
     },
+    async domains() {
+      const rows = await database
+        .selectFrom('domains')
+        .select('domain')
+        .union(database.selectFrom('rules').select('domain'))
+        .orderBy('domain')
+        .execute();
+      return rows.map(({ domain }) => domain);
+    },
     async list(domain) {
       let query = database.selectFrom('rules').selectAll().orderBy('domain').orderBy('local_part');
       if (domain !== undefined) query = query.where('domain', '=', domain);

@@ -61,7 +61,7 @@ const start = defineRoute({
     'workflow.unknown',
     'step.unknown',
     'input.invalid',
-    'dmarc.domain_unknown',
+    'dmarc.domain_missing',
     'activity.missing',
     'activity.closed',
     'activity.incomplete',

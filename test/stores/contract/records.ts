@@ -32,6 +32,7 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
       it('finds nothing where no rule is', async () => {
         expect(await records.rules.find('nowhere.test', 'x')).toBeUndefined();
         expect(await records.rules.isLocalDomain('nowhere.test')).toBe(false);
+        expect(await records.rules.domains()).not.toContain('nowhere.test');
         expect(await records.rules.get('no-id')).toBeUndefined();
         expect(await records.rules.remove('no-id', 'token:t')).toBe(false);
       });
@@ -46,6 +47,7 @@ export function recordsContract(name: string, open: () => Promise<OpenedRecords>
         await put('*', 'all@x.test', false);
         expect(await records.rules.find(domain, 'info')).toBeUndefined();
         expect(await records.rules.isLocalDomain(domain)).toBe(true);
+        expect((await records.rules.domains()).filter((one) => one === domain)).toEqual([domain]);
       });
 
       it('replaces the rule of the same address, keeps its id, and audits before and after', async () => {

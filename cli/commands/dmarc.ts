@@ -1,0 +1,119 @@
+/** `switchyard dmarc`: domains that reports are taken about, and what to publish for them. */
+import { parseArgs } from 'node:util';
+import { createResolver } from '../../activities/network/dns.ts';
+import type { ReportingRecord } from '../../protocols/dmarc/reporting-records.ts';
+import { dayBefore } from '../../protocols/dmarc/identity.ts';
+import { addDmarcDomain, removeDmarcDomain } from '../../servers/dmarc/domains.ts';
+import { loadConfiguration } from '../../stores/configuration/load.ts';
+import type { Configuration } from '../../stores/configuration/schema.ts';
+import { openRecords } from '../../stores/records/open.ts';
+import type { Records } from '../../stores/records/port.ts';
+import { formatTable } from '../table.ts';
+import { UsageError } from '../usage.ts';
+
+export const summary = 'Take reports about domains: add one, list them';
+
+const HELP = `switchyard dmarc [list] [--json]
+switchyard dmarc add DOMAIN [--address LOCAL@OURDOMAIN] [--json]
+switchyard dmarc remove DOMAIN
+
+  add       gives the domain a report address and prints what to publish;
+            again, it prints the same, or moves the reports to another address
+  list      the domains, their addresses, and what was reported of late
+  remove    mail to the address is refused; what was reported stays
+`;
+const ACTOR = 'command line';
+/** Days that the list sums up, today included. */
+const DAYS = 30;
+
+export async function run(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      address: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      config: { type: 'string' },
+      verbose: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const [action = 'list', domain, ...rest] = positionals;
+  if (rest.length > 0 || !(action === 'list' ? domain === undefined : ['add', 'remove'].includes(action) && domain))
+    throw new UsageError(`Write it like this:\n${HELP}`);
+  const configuration = await loadConfiguration({ file: values.config });
+  const records = await openRecords(configuration);
+  try {
+    if (action === 'add') return await add({ domain: domain ?? '', ...values }, records, configuration);
+    if (action === 'remove') return await remove(domain ?? '', records);
+    return await list(records, values.json);
+  } finally {
+    await records.close();
+  }
+}
+
+async function add(
+  { domain, address, json }: { domain: string; address?: string; json: boolean },
+  records: Records,
+  configuration: Configuration,
+): Promise<number> {
+  const added = await addDmarcDomain({ domain, address }, records, createResolver(configuration.dns), ACTOR);
+  if (json) process.stdout.write(`${JSON.stringify(added, null, 2)}\n`);
+  else {
+    process.stdout.write(`Reports about ${added.domain} come to ${added.address}.\n\n`);
+    for (const zone of new Set(added.records.map((one) => one.zone))) {
+      process.stdout.write(`Publish in the DNS of ${zone}:\n\n`);
+      process.stdout.write(
+        added.records
+          .filter((one) => one.zone === zone)
+          .map(pasteable)
+          .join(''),
+      );
+    }
+    process.stdout.write('The first reports come within a day or two:  switchyard dmarc list\n');
+  }
+  return 0;
+}
+
+const pasteable = ({ name, type, value, purpose }: ReportingRecord): string =>
+  `${purpose}\n  name   ${name}\n  type   ${type}\n  value  ${value}\n\n`;
+
+async function list(records: Records, json: boolean): Promise<number> {
+  const today = new Date().toISOString().slice(0, 10);
+  const domains = await records.dmarc.queries.domains(dayBefore(today, DAYS - 1));
+  if (json) process.stdout.write(`${JSON.stringify(domains, null, 2)}\n`);
+  else if (domains.length === 0)
+    process.stdout.write('No domain yet. Take reports about one:  switchyard dmarc add example.com\n');
+  else
+    process.stdout.write(
+      formatTable(
+        [
+          { title: 'domain' },
+          { title: 'reports come to' },
+          { title: 'last report (UTC)', fixed: true },
+          { title: 'reports', align: 'right', fixed: true },
+          { title: `messages, ${DAYS} days`, align: 'right', fixed: true },
+          { title: 'passed', align: 'right', fixed: true },
+        ],
+        domains.map(({ domain, address, lastReportAt, reports, counts: { messages, passed } }) => [
+          domain,
+          address ?? 'nobody, any more',
+          lastReportAt?.slice(0, 16).replace('T', ' ') ?? 'none yet',
+          reports.toLocaleString('en'),
+          messages.toLocaleString('en'),
+          messages === 0 ? '' : `${((passed / messages) * 100).toFixed(1)} %`,
+        ]),
+      ),
+    );
+  return 0;
+}
+
+async function remove(domain: string, records: Records): Promise<number> {
+  await removeDmarcDomain(domain, records.dmarc, ACTOR);
+  process.stdout.write(`Reports about ${domain} are taken no more; those that came are still there.\n`);
+  return 0;
+}

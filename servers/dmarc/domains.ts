@@ -1,0 +1,90 @@
+/** Domains that reports are taken about: adding one finds its address, and says what to publish. For the API and the command line. */
+import type { Resolver } from '../../activities/network/resolver.ts';
+import { PermanentError, SwitchyardError } from '../../protocols/errors.ts';
+import { reportingRecords, type ReportingRecord } from '../../protocols/dmarc/reporting-records.ts';
+import { normalizeAddress } from '../../protocols/mail/address.ts';
+import type { DmarcDomain, DmarcRecords } from '../../stores/records/dmarc/port.ts';
+import type { Records } from '../../stores/records/port.ts';
+import { ruleDomain } from '../http/rules.ts';
+
+/** Local part of the address where the domain takes mail here itself. */
+const OWN_LOCAL_PART = 'dmarc-reports';
+
+/** A domain with what is to be published for it. */
+export interface AddedDomain extends DmarcDomain {
+  records: ReportingRecord[];
+}
+
+/**
+ * @param wanted.address at a mail domain of ours; without it one is chosen where that is clear
+ * @throws PermanentError `dmarc.address_needed`, `dmarc.address_taken`, `dmarc.mail_domain_unknown`, `address.invalid`
+ */
+export async function addDmarcDomain(
+  wanted: { domain: string; address?: string },
+  records: Pick<Records, 'dmarc' | 'rules'>,
+  resolver: Pick<Resolver, 'txt'>,
+  actor: string,
+): Promise<AddedDomain> {
+  const domain = ruleDomain(wanted.domain);
+  const known = await records.dmarc.domains.get(domain);
+  const address =
+    wanted.address !== undefined
+      ? normalizeAddress(wanted.address)
+      : (known?.address ?? (await chooseAddress(domain, records)));
+  const added = await records.dmarc.domains.put(domain, address, actor);
+  return { ...added, records: await recordsToPublish(added, resolver) };
+}
+
+/** What to publish for a domain that has an address, beside what it publishes already. */
+export async function recordsToPublish(
+  { domain, address }: DmarcDomain,
+  resolver: Pick<Resolver, 'txt'>,
+): Promise<ReportingRecord[]> {
+  return reportingRecords(domain, address, await currentPolicy(domain, resolver));
+}
+
+/** The DMARC record of the domain; none where there is none, or several, or nobody knows now. */
+async function currentPolicy(domain: string, resolver: Pick<Resolver, 'txt'>): Promise<string | undefined> {
+  try {
+    const policies = (await resolver.txt(`_dmarc.${domain}`)).filter((one) => /^v\s*=\s*DMARC1\b/.test(one));
+    return policies.length === 1 ? policies[0] : undefined;
+  } catch (thrown) {
+    if (thrown instanceof SwitchyardError) return undefined;
+    throw thrown;
+  }
+}
+
+/** @throws PermanentError `dmarc.address_needed` */
+async function chooseAddress(domain: string, { rules }: Pick<Records, 'rules'>): Promise<string> {
+  if (await rules.isLocalDomain(domain)) return `${OWN_LOCAL_PART}@${domain}`;
+  const [only, ...others] = await rules.domains();
+  const localPart = `dmarc-${domain}`;
+  if (only !== undefined && others.length === 0 && localPart.length <= MAX_LOCAL_PART) return `${localPart}@${only}`;
+  throw new PermanentError({
+    code: 'dmarc.address_needed',
+    message:
+      only === undefined
+        ? 'There is no mail domain here yet that a report address could be made at.'
+        : `It is not clear at which mail domain reports about ${domain} are to come.`,
+    fix:
+      only === undefined
+        ? 'Declare one under mail.domains in switchyard.yaml and start again.'
+        : `Name the address:  switchyard dmarc add ${domain} --address reports@${only}`,
+    details: { domain },
+  });
+}
+
+/** RFC 5321, 4.5.3.1.1. */
+const MAX_LOCAL_PART = 64;
+
+/** @throws PermanentError `dmarc.domain_missing` */
+export async function removeDmarcDomain(given: string, dmarc: DmarcRecords, actor: string): Promise<void> {
+  const domain = ruleDomain(given);
+  if (await dmarc.domains.remove(domain, actor)) return;
+  throw new PermanentError({
+    code: 'dmarc.domain_missing',
+    message: `${domain} has no report address here.`,
+    fix: 'switchyard dmarc list shows those that have one.',
+    details: { domain },
+  });
+}
