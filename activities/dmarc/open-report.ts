@@ -3,7 +3,7 @@
  * and is counted while it is unpacked, so that a bomb ends at the limit and not in memory.
  */
 import { pipeline } from 'node:stream';
-import { createGunzip, crc32, constants } from 'node:zlib';
+import { createGunzip, crc32, constants, gunzipSync } from 'node:zlib';
 import yauzl, { type Entry, type ZipFile } from 'yauzl';
 import { detectFormat, DETECT_BYTES, type Format } from '../../protocols/dmarc/detect.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
@@ -119,18 +119,51 @@ async function collect(source: Bytes, most: number): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** RFC 1952. */
+/** RFC 1952. Most reports are a few KB: a stream of its own costs several times the reading of one. */
 async function* gunzip(source: Bytes, warnings: Warnings): AsyncGenerator<Uint8Array> {
-  const inflated = pipeline(
-    withoutFinalLineEnds(source, warnings),
-    createGunzip({ chunkSize: CHUNK }),
-    () => undefined,
-  );
+  const { whole, bytes } = await upTo(SMALL_PACKED, withoutFinalLineEnds(source, warnings));
+  const small = whole && gunzipSmall(whole);
+  if (small) {
+    yield small;
+    return;
+  }
+  const inflated = pipeline(bytes, createGunzip({ chunkSize: CHUNK }), () => undefined);
   try {
     for await (const chunk of inflated) yield chunk as Uint8Array;
   } catch (thrown) {
     throw unpackingError(thrown, 'gzip');
   }
+}
+
+/** Undefined where it is not small unpacked. */
+function gunzipSmall(bytes: Uint8Array): Uint8Array | undefined {
+  try {
+    return gunzipSync(bytes, { maxOutputLength: SMALL_UNPACKED });
+  } catch (thrown) {
+    if ((thrown as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') return undefined;
+    throw unpackingError(thrown, 'gzip');
+  }
+}
+
+/** The same bytes again, and as one where they are no more than that. */
+async function upTo(size: number, source: Bytes): Promise<{ whole: Uint8Array | undefined; bytes: Bytes }> {
+  const iterator = source[Symbol.asyncIterator]();
+  const held: Uint8Array[] = [];
+  let length = 0;
+  let over = false;
+  while (!over && length <= size) {
+    const { value, done } = await iterator.next();
+    if (done) over = true;
+    else {
+      held.push(value);
+      length += value.length;
+    }
+  }
+  async function* all(): AsyncGenerator<Uint8Array> {
+    yield* held;
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+  }
+  return { whole: over ? Buffer.concat(held) : undefined, bytes: all() };
 }
 
 /**
@@ -217,6 +250,9 @@ function unpackingError(thrown: unknown, container: 'zip' | 'gzip'): unknown {
 
 /** As large as what the parser takes at once. */
 const CHUNK = 65_536;
+/** Bytes of a gzip that is unpacked at once, which holds up the event loop for a millisecond or three at most. */
+const SMALL_PACKED = 65_536;
+const SMALL_UNPACKED = 1_048_576;
 const END_RECORD = Buffer.from([0x50, 0x4b, 5, 6]);
 const ZLIB_ERRORS: ReadonlySet<number> = new Set([
   constants.Z_DATA_ERROR,

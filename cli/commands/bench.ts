@@ -4,11 +4,11 @@ import { dirname, join } from 'node:path';
 import { runScript } from '../tool.ts';
 import { UsageError } from '../usage.ts';
 
-export const summary = 'Measure: switchyard bench mail | graph | soak [--quick]';
+export const summary = 'Measure: switchyard bench mail | soak | dmarc | graph [--quick]';
 
 export async function run([name = '', ...args]: string[]): Promise<number> {
   const script = join(dirname(dirname(import.meta.dirname)), 'bench', name, 'run.ts');
   if (!/^[a-z]+$/.test(name) || !existsSync(script))
-    throw new UsageError('There are: switchyard bench mail, switchyard bench graph, switchyard bench soak');
+    throw new UsageError('There are: switchyard bench mail, soak, dmarc, graph');
   return runScript(script, args);
 }

@@ -1,0 +1,99 @@
+/** Aggregate reports (RFC 7489, appendix C) for the bench, the same for every reader: no two records are alike. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createGzip, gzipSync } from 'node:zlib';
+import { createWriteStream } from 'node:fs';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+
+/** Records of a small report: from 1 to this many, as those of most senders. */
+const SMALL_MOST = 9;
+const DAY = 86_400;
+const BEGIN = 1_750_000_000;
+
+export interface Workload {
+  name: string;
+  files: string[];
+  reports: number;
+  records: number;
+  /** Sum of all counts, which every reader must come to. */
+  messages: number;
+}
+
+/** Many reports of a few records each, gzipped. */
+export async function createSmall(folder: string, reports: number): Promise<Workload> {
+  await mkdir(folder, { recursive: true });
+  const files: string[] = [];
+  let records = 0;
+  let messages = 0;
+  for (let number = 0; number < reports; number += 1) {
+    const count = 1 + (number % SMALL_MOST);
+    const xml = [...report(number, count)].join('');
+    const file = join(folder, `org${number}.test!example.com!${BEGIN}!${BEGIN + DAY}.xml.gz`);
+    await writeFile(file, gzipSync(xml));
+    files.push(file);
+    records += count;
+    for (let place = 0; place < count; place += 1) messages += messagesOf(number, place);
+  }
+  return {
+    name: `${reports.toLocaleString('en')} reports of 1 to ${SMALL_MOST} records`,
+    files,
+    reports,
+    records,
+    messages,
+  };
+}
+
+/** One report of many records, gzipped. */
+export async function createLarge(folder: string, records: number): Promise<Workload> {
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, `large.test!example.com!${BEGIN}!${BEGIN + DAY}.xml.gz`);
+  await pipeline(Readable.from(report(0, records)), createGzip(), createWriteStream(file));
+  let messages = 0;
+  for (let place = 0; place < records; place += 1) messages += messagesOf(0, place);
+  return {
+    name: `one report of ${records.toLocaleString('en')} records`,
+    files: [file],
+    reports: 1,
+    records,
+    messages,
+  };
+}
+
+const messagesOf = (number: number, place: number): number => 1 + ((number * 7 + place * 13) % 97);
+
+function* report(number: number, records: number): Generator<string> {
+  const begin = BEGIN + (number % 365) * DAY;
+  yield `<?xml version="1.0" encoding="UTF-8"?>
+<feedback>
+  <version>1.0</version>
+  <report_metadata>
+    <org_name>Organisation ${number}</org_name>
+    <email>dmarc@org${number}.test</email>
+    <report_id>${number}.${begin}</report_id>
+    <date_range><begin>${begin}</begin><end>${begin + DAY - 1}</end></date_range>
+  </report_metadata>
+  <policy_published><domain>example.com</domain><adkim>r</adkim><aspf>r</aspf><p>none</p><sp>none</sp><pct>100</pct></policy_published>
+`;
+  for (let place = 0; place < records; place += 1) yield record(number, place);
+  yield '</feedback>\n';
+}
+
+function record(number: number, place: number): string {
+  const at = number * 31 + place;
+  const pass = at % 5 !== 0;
+  const word = pass ? 'pass' : 'fail';
+  return `  <record>
+    <row>
+      <source_ip>${1 + (at % 199)}.${(at >> 8) % 256}.${at % 251}.${(at >> 4) % 256}</source_ip>
+      <count>${messagesOf(number, place)}</count>
+      <policy_evaluated><disposition>none</disposition><dkim>${word}</dkim><spf>${at % 3 ? 'pass' : 'fail'}</spf></policy_evaluated>
+    </row>
+    <identifiers><header_from>example.com</header_from><envelope_from>bounce${at % 50}.example.com</envelope_from></identifiers>
+    <auth_results>
+      <dkim><domain>example.com</domain><selector>s${at % 4}</selector><result>${word}</result></dkim>
+      <spf><domain>bounce${at % 50}.example.com</domain><scope>mfrom</scope><result>${at % 3 ? 'pass' : 'softfail'}</result></spf>
+    </auth_results>
+  </record>
+`;
+}

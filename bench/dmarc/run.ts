@@ -1,0 +1,109 @@
+/**
+ * `npm run bench:dmarc`: reading of DMARC reports beside parsedmarc, and beside the same step with fast-xml-parser in the
+ * parser's place; each in a process of its own, in turn. Writes the table to the terminal and to `bench/results/`.
+ *
+ *     npm run bench:dmarc                2,000 small reports and one of 300,000 records, three turns, medians
+ *     npm run bench:dmarc -- --quick     a tenth of it, one turn
+ */
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { parseArgs } from 'node:util';
+import { installParsedmarc, PARSEDMARC_PYTHON } from '../../test/support/parsedmarc-install.ts';
+import { machine, machineLine, median } from '../machine.ts';
+import type { Reading } from './reader.ts';
+import { createLarge, createSmall, type Workload } from './reports.ts';
+
+const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false } } });
+const turns = values.quick ? 1 : 3;
+const part = values.quick ? 0.1 : 1;
+
+const script = (name: string): string => join(import.meta.dirname, name);
+const READERS: { name: string; command: string[] }[] = [
+  { name: 'parsedmarc 11.1.0, offline', command: [PARSEDMARC_PYTHON, script('read_parsedmarc.py')] },
+  { name: 'Switchyard', command: [process.execPath, script('reader.ts'), 'switchyard'] },
+  { name: 'Switchyard with fast-xml-parser', command: [process.execPath, script('reader.ts'), 'fast-xml-parser'] },
+];
+
+interface Figures extends Reading {
+  reader: string;
+  workload: string;
+}
+
+async function read([program = '', ...args]: string[], { files }: Workload): Promise<Reading> {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  child.stdin.end(`${files.join('\n')}\n`);
+  return JSON.parse(await text(child.stdout)) as Reading;
+}
+
+function tableOf(figures: Figures[], workloads: Workload[]): string {
+  const lines = [
+    `${machineLine()}; medians of ${turns} turn${turns === 1 ? '' : 's'}. CPU is that of the work without the start of the process.`,
+    '',
+    '| | reports a CPU second | records a CPU second | CPU s | beside parsedmarc | with start | most MB | event loop stood, ms |',
+    '|---|---|---|---|---|---|---|---|',
+  ];
+  for (const { name: workload, reports, records } of workloads) {
+    lines.push(`| **${workload}** | | | | | | | |`);
+    const of = (reader: string, what: (one: Figures) => number) =>
+      median(figures.filter((one) => one.reader === reader && one.workload === workload).map(what));
+    const peer = READERS[0]?.name ?? '';
+    for (const { name } of READERS) {
+      const cpu = of(name, ({ cpuWork }) => cpuWork);
+      const all = of(name, (one) => one.cpu);
+      const stood = of(name, (one) => one.stood ?? 0);
+      const times = (own: number, theirs: number) => `${(theirs / own).toFixed(1)} x`;
+      lines.push(
+        `| ${name} | ${(reports / cpu).toLocaleString('en', { maximumFractionDigits: reports > 1 ? 0 : 1 })} | ${Math.round(records / cpu).toLocaleString('en')} | ${cpu.toFixed(2)} | ${times(
+          cpu,
+          of(peer, ({ cpuWork }) => cpuWork),
+        )} | ${times(
+          all,
+          of(peer, (one) => one.cpu),
+        )} | ${of(name, ({ memory }) => memory).toFixed(0)} | ${stood ? stood.toFixed(0) : ''} |`,
+      );
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+async function main(): Promise<void> {
+  await installParsedmarc();
+  const folder = await mkdtemp(join(tmpdir(), 'switchyard-bench-dmarc-'));
+  const all: Figures[] = [];
+  try {
+    const workloads = [
+      await createSmall(join(folder, 'small'), Math.round(2_000 * part)),
+      await createLarge(join(folder, 'large'), Math.round(300_000 * part)),
+    ];
+    for (let turn = 1; turn <= turns; turn += 1) {
+      for (const workload of workloads) {
+        for (const { name, command } of READERS) {
+          const reading = await read(command, workload);
+          const { records, messages } = reading;
+          if (records !== workload.records || messages !== workload.messages)
+            throw new Error(`${name} read ${records} records of ${messages} messages: not what was written`);
+          all.push({ ...reading, reader: name, workload: workload.name });
+          console.error(
+            `${workload.name} | ${name}: ${reading.cpuWork.toFixed(2)} CPU s (${reading.cpu.toFixed(2)} with start), ${reading.memory.toFixed(0)} MB${reading.stood === null ? '' : `, stood ${reading.stood.toFixed(0)} ms`}`,
+          );
+        }
+      }
+    }
+    const table = tableOf(all, workloads);
+    process.stdout.write(`\n${table}\n`);
+    const results = join(import.meta.dirname, '..', 'results');
+    await mkdir(results, { recursive: true });
+    await writeFile(join(results, 'dmarc.md'), table);
+    await writeFile(
+      join(results, 'dmarc.json'),
+      `${JSON.stringify({ machine: machine(), turns, figures: all }, null, 2)}\n`,
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+await main();
