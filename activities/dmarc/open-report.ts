@@ -168,7 +168,7 @@ async function upTo(size: number, source: Bytes): Promise<{ whole: Uint8Array | 
 
 /**
  * Some mailers end the data of an attachment with a line end, which zlib takes for the head of a second stream. The last
- * byte of a stream inside the limits is never one: it is the highest of its size (RFC 1952, 2.3.1).
+ * byte of a stream inside the limits is never one (MAX_REPORT_BYTES).
  */
 async function* withoutFinalLineEnds(source: Bytes, warnings: Warnings): AsyncGenerator<Uint8Array> {
   let held: Uint8Array[] = [];

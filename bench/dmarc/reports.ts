@@ -83,17 +83,12 @@ function record(number: number, place: number): string {
   const at = number * 31 + place;
   const pass = at % 5 !== 0;
   const word = pass ? 'pass' : 'fail';
-  return `  <record>
-    <row>
-      <source_ip>${1 + (at % 199)}.${(at >> 8) % 256}.${at % 251}.${(at >> 4) % 256}</source_ip>
-      <count>${messagesOf(number, place)}</count>
-      <policy_evaluated><disposition>none</disposition><dkim>${word}</dkim><spf>${at % 3 ? 'pass' : 'fail'}</spf></policy_evaluated>
-    </row>
-    <identifiers><header_from>example.com</header_from><envelope_from>bounce${at % 50}.example.com</envelope_from></identifiers>
-    <auth_results>
-      <dkim><domain>example.com</domain><selector>s${at % 4}</selector><result>${word}</result></dkim>
-      <spf><domain>bounce${at % 50}.example.com</domain><scope>mfrom</scope><result>${at % 3 ? 'pass' : 'softfail'}</result></spf>
-    </auth_results>
-  </record>
-`;
+  const spf = at % 3 ? 'pass' : 'fail';
+  return (
+    `<record><row><source_ip>${1 + (at % 199)}.${(at >> 8) % 256}.${at % 251}.${(at >> 4) % 256}</source_ip><count>${messagesOf(number, place)}</count>` +
+    `<policy_evaluated><disposition>none</disposition><dkim>${word}</dkim><spf>${spf}</spf></policy_evaluated></row>` +
+    `<identifiers><header_from>example.com</header_from></identifiers><auth_results>` +
+    `<dkim><domain>example.com</domain><selector>s${at % 4}</selector><result>${word}</result></dkim>` +
+    `<spf><domain>bounce${at % 50}.example.com</domain><result>${spf}</result></spf></auth_results></record>\n`
+  );
 }

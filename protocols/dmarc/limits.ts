@@ -1,12 +1,12 @@
 /**
  * What one report may cost. The figures are those that other report readers agreed on in 2026, but for the bytes: they stop
  * at 32 MiB, which is about 70,000 records and less than the 500,000 that they allow. Here a report is never held as a
- * whole, so that the number of records decides, and the bytes are what so many records are written in.
+ * whole, and the bytes are what 300,000 records are written in.
  */
 export interface ReportLimits {
   /** Bytes as they came; only of an archive, which is read from its end and so must be held. @default 10 MiB */
   packedBytes: number;
-  /** Bytes after unpacking, all members of an archive together; read as a stream. @default 256 MiB */
+  /** Bytes after unpacking, all members of an archive together; read as a stream. @default 128 MiB */
   bytes: number;
   /** Files in an archive. A report is one; some add a note. @default 20 */
   members: number;
@@ -16,10 +16,16 @@ export interface ReportLimits {
 
 export const REPORT_LIMITS: ReportLimits = {
   packedBytes: 10 * 1_048_576,
-  bytes: 256 * 1_048_576,
+  bytes: 128 * 1_048_576,
   members: 20,
   records: 500_000,
 };
+
+/**
+ * The last byte of a gzip is the highest of its unpacked size (RFC 1952, 2.3.1). Below this it is no line end, so that
+ * line ends which mailers add can be told from it.
+ */
+export const MAX_REPORT_BYTES = 159 * 1_048_576;
 
 /** Sums stay exact: 500,000 records of ten thousand million are below 2^53. The largest provider sees less in a day. */
 export const MAX_COUNT = 10_000_000_000;

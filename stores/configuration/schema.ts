@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { Duration, Size } from './units.ts';
+import { MAX_REPORT_BYTES } from '../../protocols/dmarc/limits.ts';
 
 const Port = z.number().int().min(1).max(65535);
 /** `host:port`, an IPv6 address in brackets. */
@@ -190,8 +191,8 @@ const Dmarc = z.strictObject({
       parts: z.number().int().positive().default(100),
       /** Of an archive, which is read from its end and so must be held. */
       packedSize: Size.default(10 * 1_048_576),
-      /** After unpacking; read as a stream. 500,000 records are written in about so many bytes. */
-      unpackedSize: Size.default(256 * 1_048_576),
+      /** After unpacking; read as a stream. 300,000 records are written in about so many bytes. */
+      unpackedSize: Size.refine((bytes) => bytes <= MAX_REPORT_BYTES, 'write 159MiB or less').default(128 * 1_048_576),
       /** Files in an archive. A report is one; some add a note. */
       members: z.number().int().positive().default(20),
       /** Records of one report: what other report readers take. */

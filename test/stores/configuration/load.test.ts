@@ -31,6 +31,12 @@ describe('a configuration that is wrong', () => {
     ['an unknown key', 'mail:\n  limts: {}\n', '2:3', 'mail.limts: unknown key; did you mean "limits"?'],
     ['an unknown key at the top', '# hi\n\nmails: {}\n', '3:1', 'mails: unknown key; did you mean "mail"?'],
     ['a wrong value', 'mail:\n  limits:\n    messageSize: lots\n', '3:18', 'mail.limits.messageSize: write a size'],
+    [
+      'reports so large that the end of a gzip looks like a line end',
+      'dmarc:\n  limits:\n    unpackedSize: 160MiB\n',
+      '3:19',
+      'dmarc.limits.unpackedSize: write 159MiB or less',
+    ],
     ['a duration without unit', 'mail:\n  sessionWait: "20"\n', '2:16', 'mail.sessionWait: write a duration'],
     ['a port out of range', 'http:\n  port: 70000\n', '2:9', 'http.port: '],
     ['a key twice', 'state: a\nstate: b\n', '2:1', 'this key stands here twice'],
