@@ -1,6 +1,7 @@
 /**
  * Two machines with one PostgreSQL, one bucket and one Temporal server: a whole Switchyard on each, with nothing between
- * them but those. The work is shared, nothing is done twice, and one of them may die, as may the stores.
+ * them but those. The work is shared, nothing is done twice, and one of them may die, as may the stores. The Temporal
+ * server is a full one on the same PostgreSQL, where that has been built (`npm run fault:mail`, `npm run bench:mail`).
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,6 +20,7 @@ import { eventually, LOCAL_PARTS, openHouse, simpleMessage, type House } from '.
 import { hasPostgres, startPostgres, type PostgresServer } from '../support/postgres.ts';
 import { hasS3, startS3, type S3Server } from '../support/s3.ts';
 import { sendMail } from '../support/smtp-client.ts';
+import { hasTemporalServer, startTemporalServer, type TemporalServer } from '../support/temporal-server.ts';
 
 const MESSAGES = 30;
 const SENDERS = 6;
@@ -31,18 +33,23 @@ interface Message {
   reply: string;
 }
 
-describe.skipIf(!hasPostgres || !hasS3)('two machines on one database and one bucket', () => {
+const TEMPORAL = hasTemporalServer ? 'a full Temporal server' : 'a development server of Temporal';
+
+describe.skipIf(!hasPostgres || !hasS3)(`two machines on one database, one bucket and ${TEMPORAL}`, () => {
   let postgres: PostgresServer;
   let s3: S3Server;
+  let full: TemporalServer | undefined;
   let house: House;
   let client: Client;
   let other: Installation;
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-machine-'));
 
   beforeAll(async () => {
-    [postgres, s3] = await Promise.all([startPostgres(), startS3()]);
+    // Two machines of four processes, and Temporal.
+    [postgres, s3] = await Promise.all([startPostgres({ settings: ['max_connections=200'] }), startS3()]);
     process.env.SWITCHYARD_MASTER_KEY = randomBytes(32).toString('base64');
-    const address = await sharedTemporal();
+    full = hasTemporalServer ? await startTemporalServer(folder, postgres) : undefined;
+    const address = full?.address ?? (await sharedTemporal());
     client = new Client({ connection: await Connection.connect({ address }) });
     house = await openHouse({
       shared: {
@@ -70,6 +77,7 @@ describe.skipIf(!hasPostgres || !hasS3)('two machines on one database and one bu
     await other?.stop();
     await house?.close();
     await client?.connection.close();
+    await full?.close();
     await Promise.all([postgres?.close(), s3?.close()]);
     rmSync(folder, { recursive: true, force: true });
   });

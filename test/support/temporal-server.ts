@@ -116,10 +116,19 @@ async function makeDatabases(tool: string, postgres: PostgresServer): Promise<vo
   }
 }
 
+const PROGRAMS = ['server', 'tools/sql'] as const;
+type Program = (typeof PROGRAMS)[number];
+
+const cacheOf = (name: Program): string => join(cacheFolder(), `temporal-${name.replace('/', '-')}`);
+const fileOf = (name: Program): string => join(cacheOf(name), VERSION, name.split('/').at(-1) ?? '');
+
+/** It is built already: the tests do not wait for it. */
+export const hasTemporalServer = PROGRAMS.every((name) => existsSync(fileOf(name)));
+
 /** Path of a program of the server's module, built when it is missing. */
-async function provide(name: 'server' | 'tools/sql'): Promise<string> {
-  const cache = join(cacheFolder(), `temporal-${name.replace('/', '-')}`);
-  const file = join(cache, VERSION, name.split('/').at(-1) ?? '');
+async function provide(name: Program): Promise<string> {
+  const cache = cacheOf(name);
+  const file = fileOf(name);
   if (existsSync(file)) return file;
   const go = findGo(process.env);
   if (!go) throw new Error('Go is not installed (https://go.dev), and the full Temporal server is built with it');
