@@ -2,7 +2,7 @@
  * Reads reports in a process of its own and says what it took: `reader.ts switchyard|fast-xml-parser`, paths on standard
  * input, one a line; answers one line of JSON.
  */
-import { readFileSync } from 'node:fs';
+import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { text } from 'node:stream/consumers';
 import { XMLParser } from 'fast-xml-parser';
@@ -59,10 +59,13 @@ async function readTree(file: ReportFile, onRecords: Parameters<Reader>[1]): Pro
   onRecords(records);
 }
 
-/** At once, as parsedmarc reads them. */
+/** Small files at once, as parsedmarc reads all of them. */
 async function* bytesOf(path: string): AsyncGenerator<Uint8Array> {
-  yield readFileSync(path);
+  if (statSync(path).size <= SMALL) yield readFileSync(path);
+  else yield* createReadStream(path);
 }
+
+const SMALL = 65_536;
 
 async function main(name: string): Promise<Reading> {
   const read = READERS[name];

@@ -98,11 +98,17 @@ function sqliteDriver(connection: SqliteConnection): Driver {
 /** Statements that leave nothing to sync. A transaction that only reads is taken for one that writes: there is none. */
 const READS = /^\s*(?:select|pragma|begin|rollback)\b/i;
 
+interface Prepared {
+  statement: StatementSync;
+  reads: boolean;
+  hasRows: boolean;
+}
+
 /** The one connection of a process. Its users take turns: a transaction spans several awaits. */
 class SqliteConnection implements DatabaseConnection {
   readonly #database: DatabaseSync;
   readonly #file: string;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #statements = new Map<string, Prepared>();
   readonly #queue: { take(): void; deadline: number }[] = [];
   readonly #wal: WalSync;
   #taken = false;
@@ -165,24 +171,25 @@ class SqliteConnection implements DatabaseConnection {
   }
 
   #execute<Row>(query: CompiledQuery): QueryResult<Row> {
-    const statement = this.#prepare(query.sql);
+    const { statement, reads, hasRows } = this.#prepare(query.sql);
     const parameters = query.parameters as SQLInputValue[];
-    if (!READS.test(query.sql)) this.#changed = true;
-    if (statement.columns().length > 0) return { rows: statement.all(...parameters) as Row[] };
+    if (!reads) this.#changed = true;
+    if (hasRows) return { rows: statement.all(...parameters) as Row[] };
     const { changes, lastInsertRowid } = statement.run(...parameters);
     return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
   }
 
-  #prepare(sql: string): StatementSync {
+  #prepare(sql: string): Prepared {
     const kept = this.#statements.get(sql);
     if (kept) return kept;
     const statement = this.#database.prepare(sql);
+    const prepared = { statement, reads: READS.test(sql), hasRows: statement.columns().length > 0 };
     if (this.#statements.size >= STATEMENTS) {
       const oldest = this.#statements.keys().next().value;
       if (oldest !== undefined) this.#statements.delete(oldest);
     }
-    this.#statements.set(sql, statement);
-    return statement;
+    this.#statements.set(sql, prepared);
+    return prepared;
   }
 }
 
