@@ -1,10 +1,13 @@
 /** Every step of the house, by name. Adding a step is: one file, one line here. */
 import type { Step } from './step.ts';
+import { beginReread } from './dmarc/begin-reread.ts';
+import { clearReread } from './dmarc/clear-reread.ts';
 import { enrich } from './dmarc/enrich.ts';
 import { extractReports } from './dmarc/extract-reports.ts';
 import { parseReport } from './dmarc/parse-report.ts';
 import { publishReport } from './dmarc/publish-report.ts';
 import { quarantineReport } from './dmarc/quarantine.ts';
+import { rereadSome } from './dmarc/reread-some.ts';
 import { storeReport } from './dmarc/store-report.ts';
 import { endJob } from './jobs/end-job.ts';
 import { lookAfterJob } from './jobs/look-after-job.ts';
@@ -45,6 +48,9 @@ export const steps: readonly Step[] = [
   publishReport,
   quarantineReport,
   notify,
+  beginReread,
+  rereadSome,
+  clearReread,
   takeJob,
   lookAfterJob,
   endJob,

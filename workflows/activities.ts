@@ -16,6 +16,9 @@ import type { relay } from '../activities/mail/relay.ts';
 import type { bounce } from '../activities/mail/bounce.ts';
 import type { closeActivity } from '../activities/mail/close-activity.ts';
 import type { notify } from '../activities/triggers/notify.ts';
+import type { beginReread } from '../activities/dmarc/begin-reread.ts';
+import type { clearReread } from '../activities/dmarc/clear-reread.ts';
+import type { rereadSome } from '../activities/dmarc/reread-some.ts';
 import type { endJob } from '../activities/jobs/end-job.ts';
 import type { lookAfterJob } from '../activities/jobs/look-after-job.ts';
 import type { takeJob } from '../activities/jobs/take-job.ts';
@@ -29,6 +32,9 @@ export interface HouseActivities {
   'jobs.take': StepActivity<typeof takeJob>;
   'jobs.look': StepActivity<typeof lookAfterJob>;
   'jobs.end': StepActivity<typeof endJob>;
+  'dmarc.beginReread': StepActivity<typeof beginReread>;
+  'dmarc.rereadSome': StepActivity<typeof rereadSome>;
+  'dmarc.clearReread': StepActivity<typeof clearReread>;
   /** No step, since it is about Temporal itself: servers/worker/terminate.ts. */
   'jobs.terminate'(input: { workflowId: string; reason: string }): Promise<void>;
   'dmarc.extractReports': StepActivity<typeof extractReports>;
@@ -96,6 +102,12 @@ export const deliveriesNow = proxyLocalActivities<Pick<HouseActivities, 'mail.re
 export const jobKeeping = proxyActivities<
   Pick<HouseActivities, 'jobs.take' | 'jobs.look' | 'jobs.end' | 'jobs.terminate'>
 >({ ...CLASS_OPTIONS.cpu, heartbeatTimeout: HEARTBEAT });
+
+/** Options of the steps of a job, which beat by a timer: a dead worker is missed within seconds. */
+const JOB_STEP: ActivityOptions = { ...CLASS_OPTIONS.long, heartbeatTimeout: HEARTBEAT };
+
+export const rereading =
+  proxyActivities<Pick<HouseActivities, 'dmarc.beginReread' | 'dmarc.rereadSome' | 'dmarc.clearReread'>>(JOB_STEP);
 
 /** Deliveries on a task queue of their own. */
 export const deliveries = (taskQueue: string) =>

@@ -13,16 +13,12 @@ import { reportLimits } from './limits.ts';
 import { quarantine, ReportMail } from './quarantine.ts';
 import { asBytes } from './raw.ts';
 import { readFiles, type FileRead } from './read-files.ts';
-import type { AggregateRecord } from '../../protocols/dmarc/aggregate.ts';
+import { newStaging, type Staging } from './staging.ts';
 import { DMARC_REFUSALS, dmarcError } from '../../protocols/dmarc/errors.ts';
 import { reportIdOf } from '../../protocols/dmarc/identity.ts';
-import { serviceOf } from '../../protocols/dmarc/services.ts';
 import { PermanentError } from '../../protocols/errors.ts';
-import { reportOwner, type NumberedRecord, type Publication } from '../../stores/records/dmarc/port.ts';
+import { reportOwner, type Publication } from '../../stores/records/dmarc/port.ts';
 import { keepBlob } from '../../stores/sweep.ts';
-
-/** Records that are written at once ahead of a large report: a transaction of some milliseconds. Most reports have fewer. */
-const STAGED_AT_ONCE = 1_000;
 
 const Published = z.object({
   file: z.string().nullable().describe('Name inside a zip.'),
@@ -92,7 +88,7 @@ export async function publishFrom(
   const generation = (await records.dmarc.generations.current()).number;
   const domains =
     arrival.domain !== null ? [arrival.domain] : (await records.dmarc.domains.list()).map((one) => one.domain);
-  const staging = newStaging(arrival, generation, dependencies, step);
+  const staging = newStaging((index) => idOf(arrival, index), generation, dependencies, step);
   const published: Published[] = [];
   const reading = { limits: reportLimits(configuration), onRecords: staging.take };
   try {
@@ -186,66 +182,4 @@ function countsOf(
   const { policies } = read.tls;
   const passed = policies.reduce((sum, one) => sum + one.successful, 0);
   return { records: policies.length, messages: policies.reduce((sum, one) => sum + one.failed, passed), passed };
-}
-
-interface Staging {
-  generation: number;
-  take(records: AggregateRecord[], index: number): Promise<void>;
-  /** Those that were not written ahead. */
-  rest(index: number): Promise<NumberedRecord[]>;
-  /** Nothing of the file that is being read will be published. */
-  discard(): Promise<void>;
-}
-
-/** Records on their way from the reader to the store: never more than a batch in memory. */
-function newStaging(
-  arrival: Arrival,
-  generation: number,
-  { records }: Pick<Dependencies, 'records'>,
-  step: Pick<StepContext, 'signal' | 'report'>,
-): Staging {
-  let held: AggregateRecord[] = [];
-  let file = 0;
-  let staged = 0;
-  const numbered = async (some: AggregateRecord[]): Promise<NumberedRecord[]> => {
-    const hosts = await records.dmarc.hosts.find([...new Set(some.map(({ sourceIp }) => sourceIp))]);
-    return some.map((record, index) => ({
-      record,
-      number: staged + index + 1,
-      service: serviceOf({
-        host: hosts.get(record.sourceIp)?.name ?? null,
-        signers: record.dkim.filter(({ result }) => result === 'pass').map(({ domain }) => domain),
-      }),
-    }));
-  };
-  const begin = (index: number): void => {
-    if (index === file) return;
-    file = index;
-    held = [];
-    staged = 0;
-  };
-  return {
-    generation,
-    async take(some, index) {
-      step.signal.throwIfAborted();
-      begin(index);
-      held.push(...some);
-      while (held.length >= STAGED_AT_ONCE) {
-        const batch = await numbered(held.slice(0, STAGED_AT_ONCE));
-        await records.dmarc.reports.stage(idOf(arrival, file), batch, generation);
-        held = held.slice(STAGED_AT_ONCE);
-        staged += batch.length;
-        step.report({ file, records: staged });
-      }
-    },
-    async rest(index) {
-      begin(index);
-      return numbered(held);
-    },
-    async discard() {
-      if (staged > 0) await records.dmarc.reports.discard(idOf(arrival, file), generation);
-      held = [];
-      staged = 0;
-    },
-  };
 }

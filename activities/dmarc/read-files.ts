@@ -50,7 +50,7 @@ export async function* readFiles(
 
 const ENDS_ALL: ReadonlySet<string> = new Set(['dmarc.too_large', 'dmarc.broken_archive', 'dmarc.truncated']);
 
-async function* hashed(
+export async function* hashed(
   source: AsyncIterable<Uint8Array>,
   hash: { update(chunk: Uint8Array): unknown },
 ): AsyncGenerator<Uint8Array> {

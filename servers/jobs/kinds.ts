@@ -1,6 +1,8 @@
 /** The kinds of jobs: what each is called, what it takes, what it has for itself while it runs, and its workflow. */
-import type { z } from 'zod';
+import { z } from 'zod';
+import { PARSER_VERSION } from '../../protocols/dmarc/identity.ts';
 import { PermanentError } from '../../protocols/errors.ts';
+import { REREAD_REPORTS } from '../../workflows/dmarc/jobs/contract.ts';
 
 export interface JobKind<Parameters extends z.ZodObject = z.ZodObject> {
   /** `domain.verb`. */
@@ -20,7 +22,17 @@ export interface JobKind<Parameters extends z.ZodObject = z.ZodObject> {
 export const defineJobKind = <Parameters extends z.ZodObject>(kind: JobKind<Parameters>): JobKind =>
   kind as unknown as JobKind;
 
-export const jobKinds: readonly JobKind[] = [];
+export const reparse = defineJobKind({
+  name: 'dmarc.reparse',
+  summary: 'Read all stored reports anew; the old answers hold until the new ones are complete.',
+  workflow: REREAD_REPORTS,
+  // Part of the request, so that one of a newer build does not join that of an older one.
+  parameters: z.strictObject({ parser: z.literal(PARSER_VERSION).default(PARSER_VERSION) }),
+  key: () => 'dmarc.reparse',
+  scope: 'dmarc:write',
+});
+
+export const jobKinds: readonly JobKind[] = [reparse];
 
 /** @throws PermanentError `job.kind_unknown` */
 export function findJobKind(name: string, kinds: readonly JobKind[] = jobKinds): JobKind {

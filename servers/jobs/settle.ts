@@ -19,15 +19,15 @@ export async function settleJobs(
   const { jobs } = options.dependencies.records;
   const keys = new Set<string>();
   for (let page = await jobs.open(); page.length > 0; page = await jobs.open(page.at(-1)?.id))
-    for (const job of page) if (await needsCall(job, options.client, now)) keys.add(job.key);
+    for (const job of page) if (await needsCall(job, options, now)) keys.add(job.key);
   for (const key of keys) await wakeKey(options, key);
   return keys.size;
 }
 
 /** A running job has its lock beside it, which knows the rest. */
-async function needsCall(job: Job, client: Client, now: number): Promise<boolean> {
+async function needsCall(job: Job, { client, taskQueue }: JobRuns, now: number): Promise<boolean> {
   if (now - Date.parse(job.requestedAt) < SETTLED_AFTER) return false;
-  return job.state !== 'running' || !(await isRunning(oneAtATimeId(job.key), client));
+  return job.state !== 'running' || !(await isRunning(oneAtATimeId(taskQueue, job.key), client));
 }
 
 async function isRunning(workflowId: string, client: Client): Promise<boolean> {

@@ -16,7 +16,7 @@ export async function wakeKey({ client, taskQueue }: JobRuns, key: string): Prom
   const input: OneAtATimeInput = { key };
   await client.withDeadline(Date.now() + DEADLINE, () =>
     client.workflow.signalWithStart(ONE_AT_A_TIME, {
-      workflowId: oneAtATimeId(key),
+      workflowId: oneAtATimeId(taskQueue, key),
       taskQueue,
       args: [input],
       signal: WAKE,

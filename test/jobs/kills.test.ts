@@ -167,13 +167,13 @@ describe('the Temporal server', () => {
       for (const { state } of ends) expect(['done', 'cancelled', 'superseded']).toContain(state);
       runsOf(bench.beats(key));
       await bench.idle(key);
-      const query = `WorkflowId = '${oneAtATimeId(key)}' AND ExecutionStatus = 'ContinuedAsNew'`;
+      const query = `WorkflowId = '${oneAtATimeId(bench.desk.taskQueue, key)}' AND ExecutionStatus = 'ContinuedAsNew'`;
       const handedOver = await eventually(async () => {
         const runs = [];
         for await (const run of bench.client.workflow.list({ query })) runs.push(run);
         return runs.length > 0 && runs;
       }, 'a run that continued as new');
-      const handle = bench.client.workflow.getHandle(oneAtATimeId(key), handedOver[0]?.runId);
+      const handle = bench.client.workflow.getHandle(oneAtATimeId(bench.desk.taskQueue, key), handedOver[0]?.runId);
       await replayEnded(handle, 'oneAtATime.continued-as-new');
     },
   );

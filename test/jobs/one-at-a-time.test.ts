@@ -22,7 +22,7 @@ const key = () => randomUUID();
 const cancel = (id: string) => cancelJob(bench.desk, id, 'test');
 const replays = async (name: string, of: string) => {
   await bench.idle(of);
-  await replayEnded(bench.client.workflow.getHandle(oneAtATimeId(of)), `oneAtATime.${name}`);
+  await replayEnded(bench.client.workflow.getHandle(oneAtATimeId(bench.desk.taskQueue, of)), `oneAtATime.${name}`);
 };
 
 describe('one job', () => {
@@ -231,7 +231,7 @@ describe('the run of a lock', () => {
     const first = await bench.ask(k, { work: -1, deaf: 20 });
     await bench.beating(k, first.job.id, 'work');
     expect(await bench.sweep()).toBe(0);
-    await bench.client.workflow.getHandle(oneAtATimeId(k)).terminate('by a person');
+    await bench.client.workflow.getHandle(oneAtATimeId(bench.desk.taskQueue, k)).terminate('by a person');
     expect(await bench.sweep()).toBe(1);
     expect(await bench.job(first.job.id, ...FINAL)).toMatchObject({ state: 'failed', errorCode: 'job.abandoned' });
     const second = await bench.ask(k);
@@ -244,7 +244,7 @@ describe('the run of a lock', () => {
     const k = key();
     const first = await bench.ask(k, { work: -1, cleanUp: 40 });
     await bench.beating(k, first.job.id, 'work');
-    await bench.client.workflow.getHandle(oneAtATimeId(k)).cancel();
+    await bench.client.workflow.getHandle(oneAtATimeId(bench.desk.taskQueue, k)).cancel();
     expect(await bench.job(first.job.id, ...FINAL)).toMatchObject({ state: 'cancelled', errorCode: 'job.cancelled' });
     await replays('cancelled-in-temporal', k);
     const second = await bench.ask(k);
@@ -275,7 +275,9 @@ describe('the run of a lock', () => {
     expect(await described.staticSummary()).toBe('test.job');
     expect(await described.staticDetails()).toContain('asked for by test');
     expect(described.searchAttributes.SwitchyardStep).toEqual(['test.job']);
-    const lock = await bench.client.workflow.getHandle(oneAtATimeId(k)).query<string>('__temporal_workflow_metadata');
+    const lock = await bench.client.workflow
+      .getHandle(oneAtATimeId(bench.desk.taskQueue, k))
+      .query<string>('__temporal_workflow_metadata');
     expect(JSON.stringify(lock)).toContain(`**Running:** job ${job.id}`);
     await cancel(job.id);
     await eventually(async () => (await bench.records.jobs.get(job.id))?.state === 'cancelled', 'the end');

@@ -16,5 +16,8 @@ export interface JobInput<Parameters = Record<string, unknown>> {
   parameters: Parameters;
 }
 
-/** Workflow id of a key's lock: whoever wakes it meets the one that runs. */
-export const oneAtATimeId = (key: string): string => `jobs/${key}`;
+/**
+ * Workflow id of a key's lock: whoever wakes it meets the one that runs.
+ * @param taskQueue the main one: another installation in the same namespace has its own jobs of the same keys
+ */
+export const oneAtATimeId = (taskQueue: string, key: string): string => `jobs/${taskQueue}/${key}`;

@@ -30,7 +30,7 @@ export interface JobBench {
   client: Client;
   configuration: Configuration;
   /** Starts a worker process that polls. */
-  startWorker(): Promise<ChildProcess>;
+  startWorker(how?: { blobDelay?: number }): Promise<ChildProcess>;
   /** SIGKILL, and waits until it is gone. */
   kill(worker: ChildProcess): Promise<void>;
   ask(key: string, parameters?: Partial<TestParameters>, how?: Partial<Ask>): Promise<Asked>;
@@ -72,8 +72,8 @@ export async function openJobBench(address: string, jobs: ConfigurationInput['jo
     desk,
     client,
     configuration,
-    async startWorker() {
-      const input: WorkerInput = { configuration, address, taskQueue, codePath };
+    async startWorker({ blobDelay = 0 } = {}) {
+      const input: WorkerInput = { configuration, address, taskQueue, codePath, blobDelay };
       const worker = spawn(process.execPath, [resolve('test/support/jobs/worker.ts'), JSON.stringify(input)], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
@@ -114,7 +114,7 @@ export async function openJobBench(address: string, jobs: ConfigurationInput['jo
       await eventually(found, `${phase} of job ${job}`, WITHIN);
     },
     async idle(key) {
-      const handle = client.workflow.getHandle(oneAtATimeId(key));
+      const handle = client.workflow.getHandle(oneAtATimeId(taskQueue, key));
       await eventually(async () => (await handle.describe()).status.name !== 'RUNNING', `${key} is idle`, WITHIN);
     },
     sweep: () => settleJobs({ ...desk, dependencies: { records } }, Date.now() + LATER),

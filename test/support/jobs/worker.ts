@@ -1,4 +1,5 @@
 /** A worker for the tests of jobs, as a process that can be killed: the house's steps and the test's. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { Client, Connection } from '@temporalio/client';
 import type { Dependencies } from '../../../activities/dependencies.ts';
@@ -7,6 +8,8 @@ import { createActivities } from '../../../servers/worker/activities.ts';
 import { terminateRun } from '../../../servers/worker/terminate.ts';
 import { createLog } from '../../../servers/log.ts';
 import type { Configuration } from '../../../stores/configuration/schema.ts';
+import type { BlobStore } from '../../../stores/blobs/port.ts';
+import { openBlobs } from '../../../stores/blobs/open.ts';
 import { openRecords } from '../../../stores/records/open.ts';
 import { cleanUp, work } from './steps.ts';
 
@@ -15,11 +18,21 @@ export interface WorkerInput {
   address: string;
   taskQueue: string;
   codePath: string;
+  /** ms that each reading of a blob takes longer, so that a job lasts. */
+  blobDelay: number;
 }
 
 const input = JSON.parse(process.argv[2] ?? '') as WorkerInput;
 const records = await openRecords(input.configuration);
-const dependencies = { configuration: input.configuration, records } as Dependencies;
+const stored = await openBlobs(input.configuration);
+const blobs: BlobStore = {
+  ...stored,
+  async read(key) {
+    await sleep(input.blobDelay);
+    return stored.read(key);
+  },
+};
+const dependencies = { configuration: input.configuration, records, blobs } as Dependencies;
 const client = new Client({ connection: Connection.lazy({ address: input.address }) });
 const log = createLog('test', process.env.DEBUG ? 'info' : 'silent');
 const worker = await Worker.create({

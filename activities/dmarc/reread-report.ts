@@ -1,0 +1,87 @@
+/** One published report, read anew from its stored bytes into another generation. */
+import { createHash } from 'node:crypto';
+import type { Dependencies } from '../dependencies.ts';
+import type { StepContext } from '../step.ts';
+import { describeReport, NotOurs } from './describe-report.ts';
+import { reportLimits } from './limits.ts';
+import { openReport } from './open-report.ts';
+import { quarantine } from './quarantine.ts';
+import { asBytes } from './raw.ts';
+import { hashed } from './read-files.ts';
+import { readReport } from './read-report.ts';
+import { newStaging } from './staging.ts';
+import { dmarcError } from '../../protocols/dmarc/errors.ts';
+import { PermanentError } from '../../protocols/errors.ts';
+import { rereadAct, type DmarcReport } from '../../stores/records/dmarc/port.ts';
+
+type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records'>;
+
+/**
+ * Publishes the report in the generation under the id that it has. What the parser does not take any more, or takes for
+ * the same as another, is put into quarantine: nothing of it is lost silently.
+ * @throws PermanentError `blob.missing`; TemporaryError of the stores and `dmarc.generation_over`
+ */
+export async function rereadReport(
+  report: DmarcReport,
+  generation: number,
+  dependencies: Part,
+  step: Pick<StepContext, 'signal' | 'report'>,
+): Promise<'published' | 'refused'> {
+  const refusal = await reread(report, generation, dependencies, step);
+  if (!refusal) return 'published';
+  const { domain, receivedAt, mail, blob, file } = report;
+  const { code, message } = refusal;
+  const act = rereadAct(generation, report.id);
+  const where = { domain, address: null, sender: mail?.sender ?? null, receivedAt, mail, blob, file };
+  await quarantine({ ...where, act, code, message }, dependencies);
+  return 'refused';
+}
+
+/** Why it is not taken; undefined where it is. */
+async function reread(
+  report: DmarcReport,
+  generation: number,
+  { blobs, configuration, records }: Part,
+  step: Pick<StepContext, 'signal' | 'report'>,
+): Promise<PermanentError | undefined> {
+  const limits = reportLimits(configuration);
+  const staging = newStaging(() => report.id, generation, { records }, step);
+  const source = asBytes(await blobs.read(report.blob.key));
+  try {
+    let index = 0;
+    for await (const file of openReport(source, limits)) {
+      if (file.name !== report.file) continue;
+      const place = index++;
+      const hash = createHash('sha256');
+      const bytes = hashed(file.bytes, hash);
+      const read = await readReport({ ...file, bytes }, (some) => staging.take(some, place), { limits });
+      const sha256 = hash.digest('hex');
+      // Two members of an archive may have one name.
+      if (sha256 !== report.sha256) {
+        await staging.discard();
+        continue;
+      }
+      const { domain, receivedAt, mail, blob, id } = report;
+      const arrival = { report: blob, domain, address: null, receivedAt, mail, act: '', id, file: file.name };
+      const described = describeReport({ report: read, sha256, domains: [domain] }, arrival);
+      const { content } = described;
+      const whole = content.kind === 'aggregate' ? { ...content, records: await staging.rest(place) } : content;
+      const { state } = await records.dmarc.reports.publish(described.report, whole, generation);
+      return state === 'published' ? undefined : sameAsAnother(state);
+    }
+    return dmarcError('dmarc.empty', 'It is not in its stored bytes any more.');
+  } catch (thrown) {
+    const refusal = thrown instanceof NotOurs ? thrown.refusal : thrown;
+    if (!(refusal instanceof PermanentError) || refusal.code === 'blob.missing') throw thrown;
+    await staging.discard();
+    return refusal;
+  }
+}
+
+const sameAsAnother = (state: 'repeated' | 'conflicting'): PermanentError =>
+  dmarcError(
+    'dmarc.conflicting_report',
+    state === 'repeated'
+      ? 'Read anew it is the same report as another one, which counts.'
+      : 'Read anew it has the name of another report, which counts and says something else.',
+  );
