@@ -8,6 +8,8 @@ import { loadConfiguration } from '../../stores/configuration/load.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 import { openRecords } from '../../stores/records/open.ts';
 import type { Records } from '../../stores/records/port.ts';
+import { reparse } from '../../servers/jobs/kinds.ts';
+import { askAndFollow } from '../jobs/ask.ts';
 import { formatTable } from '../table.ts';
 import { UsageError } from '../usage.ts';
 
@@ -16,11 +18,15 @@ export const summary = 'Take reports about domains: add one, list them';
 const HELP = `switchyard dmarc [list] [--json]
 switchyard dmarc add DOMAIN [--address LOCAL@OURDOMAIN] [--json]
 switchyard dmarc remove DOMAIN
+switchyard dmarc reparse [--detach]
 
   add       gives the domain a report address and prints what to publish;
             again, it prints the same, or moves the reports to another address
   list      the domains, their addresses, and what was reported of late
   remove    mail to the address is refused; what was reported stays
+  reparse   reads all stored reports anew, as after a change of the parser; the
+            old figures hold until the new ones are complete (switchyard jobs)
+  --detach  does not wait for its end
 `;
 const ACTOR = 'command line';
 /** Days that the list sums up, today included. */
@@ -33,6 +39,7 @@ export async function run(args: string[]): Promise<number> {
     options: {
       address: { type: 'string' },
       json: { type: 'boolean', default: false },
+      detach: { type: 'boolean', default: false },
       config: { type: 'string' },
       verbose: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
@@ -43,12 +50,14 @@ export async function run(args: string[]): Promise<number> {
     return 0;
   }
   const [action = 'list', domain, ...rest] = positionals;
-  if (rest.length > 0 || !(action === 'list' ? domain === undefined : ['add', 'remove'].includes(action) && domain))
+  const isAlone = ['list', 'reparse'].includes(action);
+  if (rest.length > 0 || !(isAlone ? domain === undefined : ['add', 'remove'].includes(action) && domain))
     throw new UsageError(`Write it like this:\n${HELP}`);
   const configuration = await loadConfiguration({ file: values.config });
   const records = await openRecords(configuration);
   try {
     if (action === 'add') return await add({ domain: domain ?? '', ...values }, records, configuration);
+    if (action === 'reparse') return await askAndFollow(reparse, {}, { configuration, records, detach: values.detach });
     if (action === 'remove') return await remove(domain ?? '', records);
     return await list(records, values.json);
   } finally {

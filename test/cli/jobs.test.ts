@@ -62,6 +62,16 @@ describe('switchyard jobs', () => {
     expect((await folder.run(['jobs', 'cancel', id])).stdout).toBe('It is over: cancelled.\n');
   });
 
+  test('dmarc reparse is kept where Temporal does not hear of it, and asked for again it is the same job', async () => {
+    const first = await folder.run(['dmarc', 'reparse']);
+    expect([first.status, first.stderr]).toEqual([0, expect.stringContaining('does not answer')]);
+    const [job] = await records.jobs.list({ kind: 'dmarc.reparse' });
+    expect(job).toMatchObject({ state: 'waiting', requestedBy: 'command line', workflow: 'rereadReports' });
+    expect(first.stdout).toBe(`Job ${job?.id}\nIt goes on:  switchyard jobs log ${job?.id} --follow\n`);
+    const again = await folder.run(['dmarc', 'reparse', '--detach']);
+    expect(again.stdout).toContain(`It is under way: job ${job?.id}\n`);
+  });
+
   test('--follow shows what comes and ends with the job, and its status is that of the job', async () => {
     const id = await running('follow');
     const child = spawn(process.execPath, [resolve('cli/main.ts'), 'jobs', 'log', id, '--follow'], {

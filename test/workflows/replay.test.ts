@@ -29,7 +29,7 @@ it('has a history of every ending', () => {
         'failed',
         'replaced',
       ].map((ending) => `oneAtATime.${ending}.json`),
-    ...['cancelled', 'done', 'failed'].map((ending) => `rereadReports.${ending}.json`),
+      ...['cancelled', 'done', 'failed'].map((ending) => `rereadReports.${ending}.json`),
       ...[
         'cancelled',
         'deferred-in-task',
