@@ -116,7 +116,7 @@ export function advise(evidence: Evidence): Advice {
       ...base,
       step: 'fix',
       title: `Fix ${names(toFix)}, then ${then}.`,
-      reasons: [...toFix.slice(0, SHOWN).map((one) => fixReason(one, next, by === null)), ...rest],
+      reasons: [...toFix.slice(0, SHOWN).map((one) => fixReason(one, next, by === null)), fixWords(toFix), ...rest],
       senders: toFix,
     };
   const loss = own.reduce((sum, one) => sum + lossOf(one), 0);
@@ -245,7 +245,12 @@ const verb = (next: Policy, isLast: boolean): string =>
   isLast ? 'failed' : next === 'reject' ? 'would have been refused' : 'would have gone to spam';
 
 const fixReason = (one: AdvisedSender, next: Policy, isLast: boolean): string =>
-  `${one.name}: ${number(lossOf(one))} of its ${plural(one.messages, 'message')} ${verb(next, isLast)}. Other mail of it passes, so it is set up for the domain, but not everywhere: let it sign with a DKIM key of the domain.`;
+  `${one.name}: ${number(lossOf(one))} of its ${plural(one.messages, 'message')} ${verb(next, isLast)}.`;
+
+const fixWords = (senders: AdvisedSender[]): string =>
+  senders.length === 1
+    ? 'Other mail of it passes, so it is set up for the domain, but not everywhere: let it sign with a DKIM key of the domain.'
+    : 'Other mail of them passes, so they are set up for the domain, but not everywhere: let them sign with a DKIM key of the domain.';
 
 const checkReason = (one: AdvisedSender): string =>
   `${one.name} sent ${plural(one.messages, 'message')} and ${one.passed === 0 ? 'none' : 'next to none'} passed. If it is a service that you use, give it a DKIM key of the domain first; if nobody knows it, these are forgeries and the policy stops them.`;

@@ -51,3 +51,6 @@ export function dmarcError(
 ): PermanentError {
   return new PermanentError({ code, message, fix: FIX[code], details, cause });
 }
+
+/** What to do about something that was refused with the code, if it is one of these. */
+export const dmarcFix = (code: string): string | undefined => (FIX as Record<string, string>)[code];

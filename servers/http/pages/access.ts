@@ -19,7 +19,10 @@ const LOOPBACK_HOST = /^(localhost|127(?:\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
 const LOOPBACK_ADDRESS = /^(127(?:\.\d{1,3}){3}|::1|::ffff:127(?:\.\d{1,3}){3})$/i;
 /** A proxy on this machine makes every visitor look local. */
 const PROXY_HEADERS = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'];
-const SCOPE = 'mail:read';
+/** What a page shows, and a token must be allowed to read. */
+type PageScope = 'mail:read' | 'dmarc:read';
+const PAGE_SCOPES: readonly PageScope[] = ['mail:read', 'dmarc:read'];
+const EITHER = PAGE_SCOPES.join(' or ');
 
 /**
  * Whether the person sits at this machine. The Host header is checked too: a name of a stranger that resolves to
@@ -35,15 +38,16 @@ export function isLocalRequest({ configuration }: HttpContext, http: Context<Htt
 }
 
 /** Lets local people and signed-in people through; everyone else meets the sign-in page. */
-export function pageAccess(context: HttpContext): MiddlewareHandler<HttpEnv> {
+export function pageAccess(context: HttpContext, scope: PageScope = 'mail:read'): MiddlewareHandler<HttpEnv> {
   return async (http, next) => {
     http.header('cache-control', 'private, no-store');
     if (isLocalRequest(context, http)) return next();
     const token = await signedIn(context, http);
-    if (token && allows(token.scopes, SCOPE)) {
+    if (token && allows(token.scopes, scope)) {
       http.set('token', token);
       return next();
     }
+    if (token) return signInPage(http, 403, `The token ${token.name} lacks the scope ${scope}, which this page needs.`);
     return signInPage(http, 401);
   };
 }
@@ -70,8 +74,9 @@ export function mountSignIn(app: Hono<HttpEnv>, context: HttpContext): void {
         401,
         'This token is not known here. Look into the file token of the state folder, or make a new one.',
       );
-    if (!allows(token.scopes, SCOPE))
-      return signInPage(http, 403, `The token ${token.name} lacks the scope ${SCOPE}, which the pages need.`);
+    const allowed = PAGE_SCOPES.filter((scope) => allows(token.scopes, scope));
+    if (allowed.length === 0)
+      return signInPage(http, 403, `The token ${token.name} lacks the scope ${EITHER}, which the pages need.`);
     await setSignedCookie(http, COOKIE, `${token.id}.${Date.now() + SESSION_AGE}`, context.cookieSecret, {
       path: '/',
       httpOnly: true,
@@ -79,7 +84,7 @@ export function mountSignIn(app: Hono<HttpEnv>, context: HttpContext): void {
       secure: context.configuration.http.publicUrl?.startsWith('https:') ?? false,
       maxAge: SESSION_AGE / 1_000,
     });
-    return http.redirect('/', 303);
+    return http.redirect(allowed.includes('mail:read') ? '/' : '/dmarc', 303);
   });
   app.post('/signout', (http) => {
     refuseCrossSite(http);
@@ -88,8 +93,11 @@ export function mountSignIn(app: Hono<HttpEnv>, context: HttpContext): void {
   });
 }
 
-/** A form of another site is refused by what the browser says of itself (Fetch Metadata, Origin). */
-function refuseCrossSite(http: Context<HttpEnv>): void {
+/**
+ * A form of another site is refused by what the browser says of itself (Fetch Metadata, Origin).
+ * @throws PermanentError `request.cross_site`
+ */
+export function refuseCrossSite(http: Context<HttpEnv>): void {
   const site = http.req.header('sec-fetch-site');
   const origin = http.req.header('origin');
   const ours = origin === undefined || URL.parse(origin)?.host === http.req.header('host');
@@ -112,13 +120,13 @@ async function signInPage(http: Context<HttpEnv>, status: 200 | 401 | 403, probl
       <div class="body">
         ${problem ? html`<p role="alert" class="fail">${problem}</p>` : ''}
         <form method="post" action="/signin" class="stack">
-          <label for="token">Token with the scope ${SCOPE}</label>
+          <label for="token">Token with the scope ${EITHER}</label>
           <input id="token" name="token" type="password" autocomplete="current-password" required autofocus />
           <button>Sign in</button>
         </form>
         <p class="quiet">
           The first token lies in the file <code>token</code> of the state folder.
-          <code>switchyard tokens add NAME --scope ${SCOPE}</code> makes one.
+          <code>switchyard tokens add NAME --scope ${PAGE_SCOPES[0]}</code> makes one.
         </p>
       </div>
     </section>`;

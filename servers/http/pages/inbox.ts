@@ -6,7 +6,7 @@ import { messageOf, PermanentError } from '../../../protocols/errors.ts';
 import { fieldBody, splitHeader, type HeaderField } from '../../../protocols/mail/header.ts';
 import type { HttpContext } from '../context.ts';
 import { sendBlob } from '../routes/blobs.ts';
-import { empty, head, page, panel, type Html } from './layout.ts';
+import { empty, head, page, pager, panel, type Html } from './layout.ts';
 import { verdictsTable } from './verdicts.ts';
 import { ago, bytes, moment, plural, senderName, tag, verdictTags, verdictTone } from './words.ts';
 
@@ -25,7 +25,7 @@ export async function inboxPage(context: HttpContext, search: URLSearchParams): 
     : 'Nothing has arrived yet.';
   const next = items.length === PAGE ? items.at(-1)?.id : undefined;
   const table = last
-    ? html`${messageTable(items)}${before || next ? html`<div class="pager"><span>${before ? html`<a href="/inbox">Newest</a>` : ''}</span><span>${next ? html`<a href="/inbox?before=${next}">Older</a>` : ''}</span></div>` : ''}`
+    ? html`${messageTable(items)}${pager(before ? '/inbox' : null, next ? `/inbox?before=${next}` : null)}`
     : empty(
         'Messages that are forwarded to the local inbox appear here, with what a receiver finds when it verifies them.',
         'switchyard send-test',

@@ -3,12 +3,13 @@ import { html, raw } from 'hono/html';
 import { ASSETS } from './assets.ts';
 
 export type Html = ReturnType<typeof html>;
-export type Section = 'overview' | 'mail' | 'inbox' | 'docs';
+export type Section = 'overview' | 'mail' | 'inbox' | 'dmarc' | 'docs';
 
 const NAVIGATION: { section: Section; href: string; name: string }[] = [
   { section: 'overview', href: '/', name: 'Overview' },
   { section: 'mail', href: '/mail', name: 'Mail' },
   { section: 'inbox', href: '/inbox', name: 'Inbox' },
+  { section: 'dmarc', href: '/dmarc', name: 'DMARC' },
   { section: 'docs', href: '/docs', name: 'API' },
 ];
 
@@ -78,5 +79,51 @@ export function empty(sentence: string, command: string): Html {
   return html`<div class="body empty">
     <p>${sentence}</p>
     <p><code>${command}</code></p>
+  </div>`;
+}
+
+/** A figure that links to what it counts. */
+export function tile(name: string, figure: string | Html, href: string, small: string): Html {
+  return html`<div class="tile">
+    <dt>${name}</dt>
+    <dd><a href="${href}">${figure}</a><small>${small}</small></dd>
+  </div>`;
+}
+
+export interface Advice {
+  what: string;
+  why: string | Html;
+  command?: string;
+  link?: { href: string; text: string };
+}
+
+/** What to do, why, and with which command or where. */
+export function adviceRow({ what, why, command, link }: Advice): Html {
+  return html`<div class="advice">
+    <div>
+      <strong>${what}</strong>
+      <p>${why}${command ? html` <code>${command}</code>` : ''}</p>
+    </div>
+    ${link ? html`<a href="${link.href}">${link.text}</a>` : ''}
+  </div>`;
+}
+
+/** Names and values of one thing. */
+export function factList(facts: [string, string | Html][]): Html {
+  return html`<dl class="facts">
+    ${facts.map(
+      ([name, value]) =>
+        html`<dt>${name}</dt>
+          <dd>${value}</dd>`,
+    )}
+  </dl>`;
+}
+
+/** Back to the newest, on to the older; nothing where there is one page. */
+export function pager(first: string | null, next: string | null): Html | '' {
+  if (first === null && next === null) return '';
+  return html`<div class="pager">
+    <span>${first === null ? '' : html`<a href="${first}">Newest</a>`}</span
+    ><span>${next === null ? '' : html`<a href="${next}">Older</a>`}</span>
   </div>`;
 }

@@ -5,7 +5,7 @@ import type { MailActivity } from '../../../stores/records/port.ts';
 import { activityPage, Outcomes } from '../activity.ts';
 import type { HttpContext } from '../context.ts';
 import { OUTCOMES, TimeOrAge } from '../schemas.ts';
-import { empty, head, page, panel, type Html } from './layout.ts';
+import { empty, head, page, pager, panel, type Html } from './layout.ts';
 import { isSent, moment, OUTCOME_WORDS, outcomeTag, plural, reason, senderName, verdictTags } from './words.ts';
 
 const PAGE = 50;
@@ -37,7 +37,7 @@ export async function mailPage(context: HttpContext, search: URLSearchParams): P
       : `${plural(items.length, 'message')}${next ? ' on this page, newest first.' : ', newest first.'}`;
   const table =
     items.length > 0
-      ? html`${activityTable(items)}${pager(given, next)}`
+      ? html`${activityTable(items)}${pagerOf(given, next)}`
       : filtered
         ? html`<div class="body empty">
             <p>No message matches these filters.</p>
@@ -91,18 +91,14 @@ function filterForm(given: URLSearchParams): Html {
   </form>`;
 }
 
-function pager(given: URLSearchParams, next: string | null): Html | '' {
-  const isFirst = !given.has('before');
-  if (isFirst && next === null) return '';
-  const link = (before: string | null, text: string) => {
+function pagerOf(given: URLSearchParams, next: string | null): Html | '' {
+  const link = (before: string | null) => {
     const target = new URLSearchParams(given);
     target.delete('before');
     if (before) target.set('before', before);
-    return html`<a href="/mail?${target.toString()}">${text}</a>`;
+    return `/mail?${target.toString()}`;
   };
-  return html`<div class="pager">
-    <span>${isFirst ? '' : link(null, 'Newest')}</span><span>${next ? link(next, 'Older') : ''}</span>
-  </div>`;
+  return pager(given.has('before') ? link(null) : null, next ? link(next) : null);
 }
 
 /** One row a message and recipient. */

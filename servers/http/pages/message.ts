@@ -6,7 +6,7 @@ import { PermanentError } from '../../../protocols/errors.ts';
 import { runUrl } from '../../temporal.ts';
 import type { HttpContext } from '../context.ts';
 import { actionWords } from '../rules.ts';
-import { empty, head, page, panel, type Html } from './layout.ts';
+import { empty, factList, head, page, panel, type Html } from './layout.ts';
 import { verdictsTable } from './verdicts.ts';
 import { bytes, isSent, meaningOf, moment, outcomeTag, plural, reason, senderName, tag, type Tone } from './words.ts';
 
@@ -132,11 +132,5 @@ function envelope(record: MailActivity): Html {
     ['Run', record.workflowId ? html`<span class="mono">${record.workflowId}</span>` : 'none was needed'],
     ['Closed', record.closedAt ? moment(record.closedAt, 'full') : 'still open'],
   ];
-  return html`<dl class="facts">
-    ${facts.map(
-      ([name, value]) =>
-        html`<dt>${name}</dt>
-          <dd>${value}</dd>`,
-    )}
-  </dl>`;
+  return factList(facts);
 }

@@ -4,7 +4,7 @@ import type { MailActivity } from '../../../stores/records/port.ts';
 import type { HttpContext } from '../context.ts';
 import { activityPage } from '../activity.ts';
 import { countHours, hoursPanel, total } from './chart.ts';
-import { empty, head, page, panel, type Html } from './layout.ts';
+import { adviceRow, empty, head, page, panel, tile, type Advice, type Html } from './layout.ts';
 import { activityTable } from './mail.ts';
 import type { KeyState, KeyWatch } from './published-keys.ts';
 import { ago, number, plural, share } from './words.ts';
@@ -47,7 +47,7 @@ export async function overviewPage(context: HttpContext, keys: KeyWatch): Promis
       ${tile('Not delivered', number(undelivered), `/mail?since=24h&outcome=${UNDELIVERED.join(',')}`, undelivered === 0 ? 'none refused or bounced' : `${number(counts.refused ?? 0)} refused, ${number(counts.bounced ?? 0)} bounced, ${number(counts.failed ?? 0)} failed`)}
     </dl>
     ${received > 0 ? hoursPanel(hours) : ''}
-    ${panel('What to do next', advice.length > 0 ? html`${advice.map(showAdvice)}` : html`<div class="body empty"><p>Nothing. ${allWell(received, keyStates)}</p></div>`, 'from the records and the DNS')}
+    ${panel('What to do next', advice.length > 0 ? html`${advice.map(adviceRow)}` : html`<div class="body empty"><p>Nothing. ${allWell(received, keyStates)}</p></div>`, 'from the records and the DNS')}
     ${panel(
       'Recent messages',
       recent.items.length > 0
@@ -59,30 +59,6 @@ export async function overviewPage(context: HttpContext, keys: KeyWatch): Promis
       recent.items.length > 0 ? html`<a href="/mail">All messages</a>` : '',
     )}`;
   return page({ title: 'Overview', body, current: 'overview', runs: context.addresses.temporalUi });
-}
-
-function tile(name: string, figure: string, href: string, small: string): Html {
-  return html`<div class="tile">
-    <dt>${name}</dt>
-    <dd><a href="${href}">${figure}</a><small>${small}</small></dd>
-  </div>`;
-}
-
-interface Advice {
-  what: string;
-  why: string;
-  command?: string;
-  link?: { href: string; text: string };
-}
-
-function showAdvice({ what, why, command, link }: Advice): Html {
-  return html`<div class="advice">
-    <div>
-      <strong>${what}</strong>
-      <p>${why}${command ? html` <code>${command}</code>` : ''}</p>
-    </div>
-    ${link ? html`<a href="${link.href}">${link.text}</a>` : ''}
-  </div>`;
 }
 
 function allWell(received: number, keys: KeyState[]): string {

@@ -4,6 +4,7 @@ import type { HttpContext, HttpEnv } from '../context.ts';
 import type { OpenApi } from '../openapi.ts';
 import { mountSignIn, pageAccess } from './access.ts';
 import { mountAssets } from './assets.ts';
+import { mountDmarcPages } from './dmarc/mount.ts';
 import { docsPage } from './docs.ts';
 import { inboxDownload, inboxMessagePage, inboxPage } from './inbox.ts';
 import { mailPage } from './mail.ts';
@@ -22,5 +23,6 @@ export function mountPages(app: Hono<HttpEnv>, context: HttpContext, document: (
   app.get('/inbox', door, async (http) => http.html(await inboxPage(context, new URL(http.req.url).searchParams)));
   app.get('/inbox/:id', door, async (http) => http.html(await inboxMessagePage(context, http.req.param('id'))));
   app.get('/inbox/:id/raw', door, (http) => inboxDownload(context, http.req.param('id'), http.req.method === 'HEAD'));
+  mountDmarcPages(app, context);
   app.get('/docs', door, async (http) => http.html(await docsPage(context, document())));
 }

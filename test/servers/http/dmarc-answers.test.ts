@@ -1,10 +1,8 @@
 /** The API of reports: every figure is held against a count over the rows that were published, not over another query. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openBlobs } from '../../../stores/blobs/open.ts';
-import { quarantineOwner } from '../../../stores/records/dmarc/port.ts';
-import { uuidv7 } from '../../../stores/records/ids.ts';
 import { dayBefore } from '../../../protocols/dmarc/identity.ts';
-import { draw, passed, publish, type Sent } from './dmarc-world.ts';
+import { draw, passed, publish, refuse, type Sent } from './dmarc-world.ts';
 import { startService, type Service } from './service.ts';
 
 const DOMAIN = 'example.com';
@@ -24,7 +22,7 @@ beforeAll(async () => {
     { ...strange, organization: FORMULA, headerFrom: '@SUM(1,2)\r\n,x' },
   ];
   ids = await publish({ records: service.records, blobs }, sent, { domain: DOMAIN });
-  entry = await quarantine(blobs);
+  entry = await refuse({ records: service.records, blobs }, { domain: DOMAIN, words: 'The document has a DOCTYPE.' });
   await blobs.close();
 });
 afterAll(() => service.close());
@@ -39,33 +37,6 @@ const strange: Sent = {
   dkim: 'fail',
   spf: 'fail',
 };
-
-async function quarantine(blobs: Awaited<ReturnType<typeof openBlobs>>): Promise<string> {
-  const id = uuidv7();
-  const bytes = Buffer.from('<!DOCTYPE feedback><feedback/>');
-  const blob = await blobs.write(
-    (async function* () {
-      yield bytes;
-    })(),
-    { prefix: 'dmarc/test', maxBytes: 100 },
-  );
-  await service.records.blobOwners.own(blob, quarantineOwner(id), null);
-  await service.records.dmarc.quarantine.put({
-    id,
-    act: `test/${id}`,
-    domain: DOMAIN,
-    address: 'reports@in.example',
-    sender: 'x@y.example',
-    receivedAt: new Date().toISOString(),
-    code: 'dmarc.doctype',
-    message: 'The document has a DOCTYPE.',
-    blob,
-    file: 'a"b\r\n.xml',
-    mail: null,
-    expiresAt: new Date(Date.now() + 86_400_000).toISOString(),
-  });
-  return id;
-}
 
 const get = async (path: string) => (await service.call('GET', `/v1/dmarc/${path}`)).json;
 const ask = (path: string) => get(`domains/${DOMAIN}/${path}`);

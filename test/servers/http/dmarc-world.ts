@@ -7,7 +7,8 @@ import { Readable } from 'node:stream';
 import type { AggregateRecord } from '../../../protocols/dmarc/aggregate.ts';
 import { dayBefore } from '../../../protocols/dmarc/identity.ts';
 import type { BlobStore } from '../../../stores/blobs/port.ts';
-import { reportOwner, type NumberedRecord } from '../../../stores/records/dmarc/port.ts';
+import { quarantineOwner, reportOwner, type NumberedRecord } from '../../../stores/records/dmarc/port.ts';
+import { uuidv7 } from '../../../stores/records/ids.ts';
 import type { Records } from '../../../stores/records/port.ts';
 import { randomNumbers } from '../../protocols/random.ts';
 import { report } from '../../stores/contract/dmarc.ts';
@@ -134,7 +135,7 @@ export function draw({ to, days, reporters = 4, seed = 7, policy = 'none' }: Wor
       for (let one = 0; one < reporters; one++) {
         const organization = REPORTERS[one] ?? `receiver${one}.example`;
         const messages = Math.ceil((host.volume * weekend * (0.7 + 0.6 * next())) / reporters);
-        const failing = Math.round(messages * (1 - host.passes) * (0.5 + next()));
+        const failing = host.passes === 0 ? messages : Math.round(messages * (1 - host.passes) * (0.5 + next()));
         const row = { day, organization, source: host.source, service: host.service };
         const good = Math.max(0, messages - failing);
         if (good > 0)
@@ -209,4 +210,82 @@ function toRecord(sent: Sent, domain: string, number: number): NumberedRecord {
       extensions: [],
     },
   };
+}
+
+/** A TLS report and a failure report about the domain, from the day before. Returns their ids. */
+export async function publishOthers(
+  { records, blobs }: { records: Records; blobs: BlobStore },
+  { domain, to, words }: { domain: string; to: string; words: string },
+): Promise<{ tls: string; failure: string }> {
+  const { number: generation } = await records.dmarc.generations.current();
+  const begin = Date.parse(to) / 1_000;
+  const blob = await blobs.write(Readable.from([Buffer.from(`{"about": "${domain}"}`)]), {
+    prefix: 'dmarc/test',
+    maxBytes: 1_000,
+  });
+  const whole = (kind: 'tls' | 'failure') => {
+    const made = report({ domain, kind, policy: null, organization: words, begin, end: begin + 86_399, blob });
+    made.receivedAt = new Date((begin + 93_600) * 1_000).toISOString();
+    return made;
+  };
+  const [tls, failure] = [whole('tls'), whole('failure')];
+  const failed = {
+    resultType: 'certificate-expired',
+    sendingMtaIp: '198.51.100.7',
+    receivingMxHostname: `mx.${domain}`,
+    receivingMxHelo: null,
+    receivingIp: '203.0.113.25',
+    sessions: 14,
+    additionalInformation: words,
+    reasonCode: null,
+  };
+  const policy = { type: 'sts', domain, text: ['version: STSv1', 'mode: enforce'], mxHosts: [`mx.${domain}`] };
+  const policies = [{ ...policy, successful: 4_210, failed: 14, failures: [failed] }];
+  await records.dmarc.reports.publish(tls, { kind: 'tls', policies }, generation);
+  const about = {
+    authFailure: ['dmarc'],
+    identityAlignment: [],
+    sourceIp: '100.64.3.111',
+    reportedDomain: domain,
+    deliveryResult: 'reject',
+    arrivedAt: begin + 3_600,
+    mailFrom: `ceo@${domain}`,
+    rcptTo: ['ann@receiver.example'],
+    envelopeId: null,
+    authenticationResults: [words],
+    dkim: { domain: null, identity: null, selector: null },
+    spfRecords: [],
+    reporter: { userAgent: words, mta: 'mx.receiver.example' },
+    incidents: 1,
+  };
+  await records.dmarc.reports.publish(failure, { kind: 'failure', failure: about }, generation);
+  return { tls: tls.id, failure: failure.id };
+}
+
+/** Something that was refused. Returns its id. */
+export async function refuse(
+  { records, blobs }: { records: Records; blobs: BlobStore },
+  { domain, words, code = 'dmarc.doctype' }: { domain: string; words: string; code?: string },
+): Promise<string> {
+  const id = uuidv7();
+  const blob = await blobs.write(Readable.from([Buffer.from('<!DOCTYPE feedback><feedback/>')]), {
+    prefix: 'dmarc/test',
+    maxBytes: 100,
+  });
+  await records.blobOwners.own(blob, quarantineOwner(id), null);
+  await records.dmarc.quarantine.put({
+    id,
+    act: `test/${id}`,
+    domain,
+    address: `dmarc@in.example`,
+    sender: words,
+    receivedAt: new Date().toISOString(),
+    code,
+    message: words,
+    blob,
+    file: words,
+    mail: { activityId: null, sender: words, headerFrom: words, authentication: null },
+    expiresAt: new Date(Date.now() + 30 * 86_400_000).toISOString(),
+  });
+  return id;
 }

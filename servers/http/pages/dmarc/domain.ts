@@ -1,0 +1,167 @@
+/** A domain: four figures, a picture over time, what to do next, who sends. */
+import { html } from 'hono/html';
+import { adviseOn } from '../../../../activities/dmarc/advise.ts';
+import { ADVICE_DAYS } from '../../../../protocols/dmarc/advice.ts';
+import type { PolicyPublished } from '../../../../protocols/dmarc/aggregate.ts';
+import { dayBefore } from '../../../../protocols/dmarc/identity.ts';
+import type { ServiceCounts, SourceCounts, Totals } from '../../../../stores/records/dmarc/queries-port.ts';
+import { csvResponse } from '../../csv.ts';
+import { dayColumns } from '../../dmarc/columns.ts';
+import { NEW_DAYS, rangeBefore, today } from '../../dmarc/range.ts';
+import { empty, panel, tile, type Html } from '../layout.ts';
+import { ago, number, plural, share, tag } from '../words.ts';
+import { advicePanel } from './advice.ts';
+import { alignedBar, POLICY_TONE, serviceName, standingTag } from './parts.ts';
+import { sourceTable } from './sources.ts';
+import { daysPanel } from './days.ts';
+import { beforeWords, domainPage, linkTo, rangeWords, type View } from './view.ts';
+
+/** New sources that the page has room for; the others are behind the link. */
+const NEW_SHOWN = 5;
+/** Failing sources that are asked for to say how few make most of it. */
+const FAILING = 500;
+/** So much of what fails is most of it. */
+const MOST = 0.8;
+
+export async function domainOverview(view: View): Promise<Html | Response> {
+  const { records, domain, range, search } = view;
+  const { queries } = records;
+  if (search.get('format') === 'csv') return csvResponse(dayColumns, await queries.days(range), `${domain}-days`);
+  const since = dayBefore(today(), NEW_DAYS - 1);
+  const [totals, before, days, services, failing, fresh, policy, advised, [last], tls, refused] = await Promise.all([
+    queries.totals(range),
+    queries.days(rangeBefore(range)),
+    queries.days(range),
+    queries.services(range),
+    queries.sources({ ...range, failing: true, limit: FAILING }),
+    queries.newSources({ domain, since, limit: FAILING }),
+    queries.policy(domain),
+    adviseOn(queries, domain, today()),
+    queries.reports({ domain, limit: 1 }),
+    queries.tls(range),
+    records.quarantine.count({ domain }),
+  ]);
+  if (!last) return waiting(view, refused);
+  const sub = html`<a href="${linkTo(view, 'reports', { kind: 'aggregate' })}">${plural(totals.reports, 'report')}</a>
+    from ${plural(totals.organizations, 'receiver')}, ${rangeWords(range)}. Last report ${ago(last.receivedAt)}.`;
+  const earlier = before.reduce((sum, { messages }) => sum + messages, 0);
+  const body = html`<dl class="tiles">
+      ${tile('Messages', number(totals.messages), linkTo(view, 'sources'), changeWords(totals.messages, earlier, beforeWords(range)))}
+      ${tile('DMARC pass', share(totals.passed, totals.messages), linkTo(view, 'sources'), `SPF ${share(totals.spf, totals.messages)}, DKIM ${share(totals.dkim, totals.messages)}`)}
+      ${tile('Failing', number(totals.messages - totals.passed), linkTo(view, 'sources', { failing: '1' }), concentration(failing, totals))}
+      ${policyTile(view, policy?.policy)}
+    </dl>
+    ${daysPanel(view, days)} ${advicePanel(view, { advice: advised.advice, days: ADVICE_DAYS, last, tls, refused })}
+    ${panel(
+      'Sending services',
+      services.length > 0 ? serviceTable(view, services) : nothingSent(view),
+      services.length > 0
+        ? html`<a href="${linkTo(view, 'sources')}">${plural(totals.sources, 'address', 'addresses')}</a>`
+        : '',
+    )}
+    ${fresh.length > 0 ? newPanel(view, fresh, since) : ''}`;
+  return domainPage(view, {
+    tab: 'overview',
+    title: domain,
+    sub,
+    body,
+    csv: linkTo(view, 'overview', { format: 'csv' }),
+  });
+}
+
+/** No report has ever come: what will be here, and how. */
+function waiting(view: View, refused: number): Promise<Html> {
+  const body = html`${panel(
+    'Nothing reported yet',
+    empty(
+      `What receivers report about mail from ${view.domain} appears here: how much passes, who sends it, and what to do next. Most send a report a day, in the hours after midnight UTC, once the record is published. This prints it again:`,
+      `switchyard dmarc add ${view.domain}`,
+    ),
+    view.address ?? '',
+  )}${
+    refused > 0
+      ? html`<p>
+          <a href="${linkTo(view, 'quarantine')}">${plural(refused, 'mail or file', 'mails and files')}</a> came to the
+          address and could not be taken.
+        </p>`
+      : ''
+  }`;
+  return domainPage(view, { tab: 'overview', title: view.domain, sub: 'No report has come yet.', body });
+}
+
+function changeWords(now: number, before: number, words: string): string {
+  if (before === 0) return `none in ${words}`;
+  const change = Math.round((1_000 * (now - before)) / before) / 10;
+  return `${change > 0 ? '+' : ''}${number(change)} % on ${words}`;
+}
+
+/** `3 sources make 92 % of it`. */
+function concentration(failing: SourceCounts[], { messages, passed }: Totals): string {
+  const whole = messages - passed;
+  if (whole === 0) return 'everything passed';
+  let part = 0;
+  let count = 0;
+  for (const one of failing) {
+    part += one.messages - one.passed;
+    count += 1;
+    if (part >= MOST * whole) break;
+  }
+  return `${plural(count, 'source')} ${count === 1 ? 'makes' : 'make'} ${share(part, whole)} of it`;
+}
+
+function policyTile(view: View, policy: PolicyPublished | undefined): Html {
+  const p = policy?.p ?? null;
+  const figure = p === null ? 'not known' : tag(POLICY_TONE[p], p);
+  const mode = (word: 'r' | 's' | null) => (word === 's' ? 'strict' : 'relaxed');
+  const small = policy
+    ? [
+        `DKIM ${mode(policy.adkim)}, SPF ${mode(policy.aspf)}`,
+        ...(policy.sp !== null && policy.sp !== p ? [`subdomains ${policy.sp}`] : []),
+        ...(policy.pct !== null && policy.pct < 100 ? [`pct=${policy.pct}`] : []),
+        ...(policy.testing === 'y' ? ['only tested (t=y)'] : []),
+      ].join(', ')
+    : 'no report names one';
+  return tile('Policy', figure, linkTo(view, 'what-if'), small);
+}
+
+function nothingSent(view: View): Html {
+  return html`<div class="body empty">
+    <p>No message of ${rangeWords(view.range)} is reported.</p>
+    <p><a href="${linkTo({ ...view, period: {} }, 'overview', { days: '365' })}">Look at the last 365 days</a></p>
+  </div>`;
+}
+
+function serviceTable(view: View, services: ServiceCounts[]): Html {
+  return html`<table class="cards figures">
+    <thead>
+      <tr>
+        <th>Service</th>
+        <th class="n">Messages</th>
+        <th class="n">Failing</th>
+        <th>Aligned</th>
+        <th class="n">Addresses</th>
+        <th>Verdict</th>
+      </tr>
+    </thead>
+    <tbody>
+      ${services.map((one) => {
+        const link = (more: Record<string, string> = {}) => linkTo(view, 'sources', { service: one.service, ...more });
+        return html`<tr>
+          <td class="first"><a class="row" href="${link()}">${serviceName(one.service)}</a></td>
+          <td class="n" data-label="messages"><a href="${link()}">${number(one.messages)}</a></td>
+          <td class="n" data-label="failing">
+            <a href="${link({ failing: '1' })}">${number(one.messages - one.passed)}</a>
+          </td>
+          <td class="wide">${alignedBar(one)}</td>
+          <td class="n" data-label="addresses"><a href="${link()}">${number(one.sources)}</a></td>
+          <td class="state">${standingTag(one)}</td>
+        </tr>`;
+      })}
+    </tbody>
+  </table>`;
+}
+
+function newPanel(view: View, fresh: SourceCounts[], since: string): Html {
+  const all = html`<a href="${linkTo(view, 'new')}">${plural(fresh.length, 'address', 'addresses')}</a>`;
+  return panel('New since last week', sourceTable(view, fresh.slice(0, NEW_SHOWN), since), all);
+}

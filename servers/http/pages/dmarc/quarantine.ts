@@ -1,0 +1,132 @@
+/** What came as a report and was not taken: why, from whom, and the original. */
+import { html } from 'hono/html';
+import { dmarcFix } from '../../../../protocols/dmarc/errors.ts';
+import type { Quarantined } from '../../../../stores/records/dmarc/port.ts';
+import type { HttpContext } from '../../context.ts';
+import { findDomain, findQuarantined } from '../../dmarc/find.ts';
+import { factList, head, page, pager, panel, type Html } from '../layout.ts';
+import { bytes, moment, plural, verdictTags } from '../words.ts';
+import { domainPage, linkTo, PAGE, type View } from './view.ts';
+
+const EMPTY = html`<div class="body empty">
+  <p>
+    Nothing. What comes to a report address and is no report, or one that no honest reporter would send, appears here
+    with its original and the reason.
+  </p>
+  <p><code>switchyard dmarc add DOMAIN</code></p>
+</div>`;
+
+/** Of every domain. */
+export async function quarantinePage(context: HttpContext, search: URLSearchParams): Promise<Html> {
+  const before = search.get('before') ?? undefined;
+  const { quarantine } = context.dependencies.records.dmarc;
+  const [items, count] = await Promise.all([quarantine.list({ before, limit: PAGE }), quarantine.count({})]);
+  const body = html`${head('Quarantine', subOf(count))}${panel('Not taken', listOf(items, '/dmarc/quarantine', before, new URLSearchParams()))}`;
+  return page({ title: 'Quarantine · DMARC', body, current: 'dmarc', runs: context.addresses.temporalUi });
+}
+
+/** Of one domain. */
+export async function domainQuarantine(view: View): Promise<Html> {
+  const { records, domain, search } = view;
+  const before = search.get('before') ?? undefined;
+  const [items, count] = await Promise.all([
+    records.quarantine.list({ domain, before, limit: PAGE }),
+    records.quarantine.count({ domain }),
+  ]);
+  return domainPage(view, {
+    tab: 'quarantine',
+    title: `Quarantine of ${domain}`,
+    sub: subOf(count),
+    body: panel(
+      'Not taken',
+      listOf(items, linkTo({ ...view, period: {} }, 'quarantine'), before, new URLSearchParams(view.period)),
+      html`<a href="/dmarc/quarantine">Of all domains</a>`,
+    ),
+    dated: false,
+  });
+}
+
+const subOf = (count: number): string =>
+  count === 0
+    ? 'Everything that came was read.'
+    : `${plural(count, 'thing', 'things')} came as reports and ${count === 1 ? 'was' : 'were'} not taken, newest first.`;
+
+function listOf(items: Quarantined[], path: string, before: string | undefined, kept: URLSearchParams): Html {
+  if (items.length === 0) return EMPTY;
+  const last = items.length === PAGE ? items.at(-1) : undefined;
+  const link = (more: Record<string, string>) => {
+    const query = new URLSearchParams([...kept, ...Object.entries(more)]).toString();
+    return query ? `${path}?${query}` : path;
+  };
+  return html`<table class="cards figures">
+      <thead>
+        <tr>
+          <th>Why</th>
+          <th>From and to</th>
+          <th>Came</th>
+          <th class="n">Size</th>
+          <th>Code</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${items.map(
+          (one) =>
+            html`<tr>
+              <td class="first"><a class="row" href="/dmarc/quarantine/${one.id}">${one.message}</a></td>
+              <td class="wide">
+                ${senderOf(one)}<br /><span class="quiet"
+                  >${one.address ? `to ${one.address}` : (one.domain ?? 'of no domain')}</span
+                >
+              </td>
+              <td class="quiet when wide">${moment(one.receivedAt)}</td>
+              <td class="n" data-label="size">${bytes(one.blob.size)}</td>
+              <td class="wide"><code>${one.code}</code></td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+    ${pager(before === undefined ? null : link({}), last ? link({ before: last.id }) : null)}`;
+}
+
+const senderOf = ({ sender, mail }: Quarantined): string =>
+  mail === null && sender === null ? 'imported' : sender || 'the null sender';
+
+export async function quarantinedPage(context: HttpContext, id: string): Promise<Html> {
+  const { dmarc } = context.dependencies.records;
+  const entry = await findQuarantined(dmarc, id);
+  const { mail, domain } = entry;
+  const known = domain === null ? undefined : await findDomain(dmarc, domain).catch(() => undefined);
+  const facts: [string, string | Html][] = [
+    ['Code', html`<code>${entry.code}</code>`],
+    ['Came', moment(entry.receivedAt, 'full')],
+    ['From', senderOf(entry)],
+    ...(mail?.headerFrom ? [['From field', mail.headerFrom] as [string, string]] : []),
+    ...(mail?.authentication ? [['The mail itself', verdictTags(mail.authentication)] as [string, Html]] : []),
+    ...(mail?.activityId
+      ? [['Message', html`<a href="/mail/${mail.activityId}">its record</a>`] as [string, Html]]
+      : []),
+    ['To', entry.address ?? 'no address'],
+    [
+      'Domain',
+      known ? html`<a href="/dmarc/${encodeURIComponent(known.domain)}">${known.domain}</a>` : (domain ?? 'none'),
+    ],
+    ['File', entry.file ?? 'without a name'],
+    ['Kept until', moment(entry.expiresAt, 'full')],
+    ['Stored', html`${bytes(entry.blob.size)}, <span class="mono">${entry.blob.key}</span>`],
+  ];
+  const body = html`${head(
+    'Not taken',
+    html`${entry.message}`,
+    html`<a class="button" href="/dmarc/quarantine/${entry.id}/raw">Original, ${bytes(entry.blob.size)}</a>`,
+  )}
+  ${panel('What it is', html`<div class="body">${factList(facts)}</div>`)}
+  ${panel(
+    'What to do',
+    html`<div class="body">
+      <p>${dmarcFix(entry.code) ?? 'It counts for nothing, and nothing has to be done.'}</p>
+      <p class="quiet">The original may be hostile: do not open it with a program that would run what is in it.</p>
+      <form method="post" action="/dmarc/quarantine/${entry.id}/remove"><button>Remove it now</button></form>
+    </div>`,
+  )}`;
+  return page({ title: 'Not taken · DMARC', body, current: 'dmarc', runs: context.addresses.temporalUi });
+}

@@ -1,0 +1,87 @@
+/** Who would have been hit by a stricter policy, over the mail that was reported. */
+import { html } from 'hono/html';
+import { adviseOn } from '../../../../activities/dmarc/advise.ts';
+import { ADVICE_DAYS } from '../../../../protocols/dmarc/advice.ts';
+import type { ServiceCounts, WhatIf } from '../../../../stores/records/dmarc/queries-port.ts';
+import { csvResponse } from '../../csv.ts';
+import { whatIfColumns, whatIfRows } from '../../dmarc/columns.ts';
+import { today } from '../../dmarc/range.ts';
+import { panel, type Html } from '../layout.ts';
+import { number, plural, share } from '../words.ts';
+import { policyRow } from './advice.ts';
+import { serviceName, standingTag } from './parts.ts';
+import { domainPage, linkTo, rangeWords, type View } from './view.ts';
+
+export async function whatIfPage(view: View): Promise<Html | Response> {
+  const { records, domain, range, search } = view;
+  const { queries } = records;
+  const [whatIf, services, policy, { advice }] = await Promise.all([
+    queries.whatIf(range),
+    queries.services(range),
+    queries.policy(domain),
+    adviseOn(queries, domain, today()),
+  ]);
+  if (search.get('format') === 'csv') return csvResponse(whatIfColumns, whatIfRows(whatIf), `${domain}-what-if`);
+  const now = policy?.policy.p ?? null;
+  const body = html`${panel('What to do next', policyRow(view, advice), `from ${ADVICE_DAYS} days of reports`)}
+  ${policyPanel(view, 'quarantine', 'would have gone to spam', whatIf, services)}
+  ${policyPanel(view, 'reject', 'would have been refused', whatIf, services)}`;
+  return domainPage(view, {
+    tab: 'what-if',
+    title: `What if ${domain} were stricter`,
+    sub: `${rangeWords(range)}: of ${plural(whatIf.messages, 'message')} ${number(whatIf.passed)} passed, and no policy touches those. ${now === null ? 'No report names the present policy.' : `The policy now is p=${now}.`}`,
+    body,
+    csv: linkTo(view, 'what-if', { format: 'csv' }),
+  });
+}
+
+function policyPanel(
+  view: View,
+  policy: 'quarantine' | 'reject',
+  words: string,
+  whatIf: WhatIf,
+  services: ServiceCounts[],
+): Html {
+  const { hit, services: rows } = whatIf[policy];
+  const failed = whatIf.messages - whatIf.passed;
+  const body =
+    rows.length > 0
+      ? html`<table class="cards figures">
+          <thead>
+            <tr>
+              <th>Service</th>
+              <th class="n">Hit</th>
+              <th class="n">Of these excepted</th>
+              <th class="n">Of its mail</th>
+              <th>Verdict</th>
+            </tr>
+          </thead>
+          <tbody>
+            ${rows.map(({ service, hit: part, exempt }) => {
+              const link = linkTo(view, 'sources', { service, failing: '1' });
+              const counts = services.find((one) => one.service === service);
+              return html`<tr>
+                <td class="first"><a class="row" href="${link}">${serviceName(service)}</a></td>
+                <td class="n" data-label="hit"><a href="${link}">${number(part)}</a></td>
+                <td class="n" data-label="excepted"><a href="${link}">${number(exempt)}</a></td>
+                <td class="n" data-label="of its mail">${share(part, counts?.messages ?? part)}</td>
+                <td class="state">${counts ? standingTag(counts) : ''}</td>
+              </tr>`;
+            })}
+          </tbody>
+        </table>`
+      : html`<div class="body empty">
+          <p>
+            ${
+              failed === 0
+                ? 'Nothing failed, so nobody would have been hit.'
+                : 'All that failed was already treated like this.'
+            }
+          </p>
+        </div>`;
+  const note =
+    rows.length === 0
+      ? ''
+      : html`<a href="${linkTo(view, 'sources', { failing: '1' })}">${plural(hit, 'message')}</a> ${words}`;
+  return html`${panel(`Under p=${policy}`, body, note)}`;
+}
