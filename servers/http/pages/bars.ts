@@ -131,6 +131,7 @@ function table(unit: string, bands: readonly Band[], bars: Bar[], sums: number[]
 
 /** `20k`, `1.5M`, all in the unit of the largest: the axis has no room for more. */
 function short(value: number, largest: number): string {
+  if (value === 0) return '0';
   if (largest >= 1_000_000) return `${number(value / 1_000_000)}M`;
   return largest >= 10_000 ? `${number(value / 1_000)}k` : number(value);
 }

@@ -235,16 +235,14 @@ describe.skipIf(browserIsMissing())('the pages about reports, as a person sees t
   });
 
   it.runIf(process.env.PICTURES)('has its pictures taken', async () => {
-    const take = async (name: string, path: string, options: BrowserContextOptions, whole = false) => {
+    const take = async (name: string, path: string, options: BrowserContextOptions) => {
       const page = await open({ deviceScaleFactor: 1, locale: 'en-GB', ...options });
       await page.goto(service.url + path);
-      await page.screenshot({ path: join(process.env.PICTURES ?? '', `${name}.png`), fullPage: whole });
+      await page.screenshot({ path: join(process.env.PICTURES ?? '', `${name}.png`) });
       await page.close();
     };
-    await take('dmarc', '/dmarc/example.com', { viewport: { width: 1280, height: 1120 }, colorScheme: 'light' });
-    await take('dmarc-source', '/dmarc/example.com/sources?service=Mailbird+Cloud', {
-      viewport: { width: 1280, height: 420 },
-      colorScheme: 'dark',
-    });
+    const source = '/dmarc/example.com/sources/192.0.2.1?failing=1';
+    await take('dmarc', '/dmarc/example.com', { viewport: { width: 1280, height: 1330 }, colorScheme: 'light' });
+    await take('dmarc-records', source, { viewport: { width: 1280, height: 620 }, colorScheme: 'dark' });
   });
 });
