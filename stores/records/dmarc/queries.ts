@@ -2,8 +2,8 @@
  * Answers about reports. What a page asks for reads the sums (`sums.ts`): a year of a domain is some thousand rows, found
  * by the first columns of their keys. Only drill-down reads records, by index and a page at a time.
  */
-import { sql, type RawBuilder } from 'kysely';
-import { pageSize, type Database } from '../tables.ts';
+import { sql, type RawBuilder, type SelectQueryBuilder } from 'kysely';
+import { pageSize, type Database, type Tables } from '../tables.ts';
 import { currentGeneration } from './generations.ts';
 import { listQueries } from './lists.ts';
 import type { DmarcQueries, Range, WhatIfService } from './queries-port.ts';
@@ -85,67 +85,31 @@ export function dmarcQueries(database: Database): DmarcQueries {
       const known = new Map(sources.map((one) => [one.service, one.sources]));
       return services.map((one) => ({ ...one, sources: known.get(one.service) ?? 0 }));
     },
-    async sources({ domain, from, to, service, source, failing, limit }) {
-      let query = database
+    async sources({ domain, from, to, service, source, ...wanted }) {
+      let days = database
         .selectFrom('dmarc_source_days as days')
-        .innerJoin('dmarc_sources as known', (join) =>
-          join
-            .onRef('known.generation', '=', 'days.generation')
-            .onRef('known.domain', '=', 'days.domain')
-            .onRef('known.source', '=', 'days.source'),
-        )
-        .leftJoin('dmarc_hosts as hosts', 'hosts.address', 'days.source')
-        .select(['days.source', 'known.service', ...ofHost, ...ofSources])
         .where('days.generation', '=', currentGeneration)
         .where('days.domain', '=', domain)
         .where('days.day', '>=', from)
-        .where('days.day', '<=', to)
-        .groupBy([
-          'days.source',
-          'known.service',
-          'known.first_day',
-          'known.last_day',
-          'hosts.name',
-          'hosts.country',
-          'hosts.network',
-        ])
-        .orderBy(failing ? sql`sum(days.messages) - sum(days.passed)` : sql`sum(days.messages)`, 'desc')
-        .orderBy('days.source')
-        .limit(pageSize(limit));
-      if (service !== undefined) query = query.where('days.service', '=', service);
-      if (source !== undefined) query = query.where('days.source', '=', source);
-      if (failing) query = query.having(sql<boolean>`sum(days.messages) > sum(days.passed)`);
-      return query.execute();
+        .where('days.day', '<=', to);
+      if (service !== undefined) days = days.where('days.service', '=', service);
+      if (source !== undefined) days = days.where('days.source', '=', source);
+      return largestSources(database, domain, days, wanted);
     },
-    async newSources({ domain, since, failing, limit }) {
-      let query = database
-        .selectFrom('dmarc_sources as known')
-        .innerJoin('dmarc_source_days as days', (join) =>
-          join
-            .onRef('days.generation', '=', 'known.generation')
-            .onRef('days.domain', '=', 'known.domain')
-            .onRef('days.source', '=', 'known.source')
-            .on('days.day', '>=', since),
-        )
-        .leftJoin('dmarc_hosts as hosts', 'hosts.address', 'known.source')
-        .select(['known.source', 'known.service', ...ofHost, ...ofSources])
-        .where('known.generation', '=', currentGeneration)
-        .where('known.domain', '=', domain)
-        .where('known.first_day', '>=', since)
-        .groupBy([
-          'known.source',
-          'known.service',
-          'known.first_day',
-          'known.last_day',
-          'hosts.name',
-          'hosts.country',
-          'hosts.network',
-        ])
-        .orderBy(failing ? sql`sum(days.messages) - sum(days.passed)` : sql`sum(days.messages)`, 'desc')
-        .orderBy('known.source')
-        .limit(pageSize(limit));
-      if (failing) query = query.having(sql<boolean>`sum(days.messages) > sum(days.passed)`);
-      return query.execute();
+    newSources({ domain, since, ...wanted }) {
+      const days = database
+        .selectFrom('dmarc_source_days as days')
+        .where('days.generation', '=', currentGeneration)
+        .where('days.domain', '=', domain)
+        .where('days.day', '>=', since)
+        .where('days.source', 'in', ({ selectFrom }) =>
+          selectFrom('dmarc_sources')
+            .select('source')
+            .where('generation', '=', currentGeneration)
+            .where('domain', '=', domain)
+            .where('first_day', '>=', since),
+        );
+      return largestSources(database, domain, days, wanted);
     },
     async whatIf(range) {
       const failed = daysOf(database, range).where('dkim', '<>', 'pass').where('spf', '<>', 'pass');
@@ -211,6 +175,38 @@ const ofSources = [
   total('days.quarantined').as('quarantined'),
   total('days.rejected').as('rejected'),
 ] as const;
+
+type SourceDays = SelectQueryBuilder<Tables & { days: Tables['dmarc_source_days'] }, 'days', object>;
+
+/** Sums first and joins then: what is known of a source is looked up for those that are answered, not for every row. */
+function largestSources(
+  database: Database,
+  domain: string,
+  days: SourceDays,
+  { failing, limit }: { failing?: boolean; limit?: number },
+) {
+  let sums = days
+    .select(['days.source', ...ofSources])
+    .groupBy('days.source')
+    .orderBy(failing ? sql`sum(days.messages) - sum(days.passed)` : sql`sum(days.messages)`, 'desc')
+    .orderBy('days.source')
+    .limit(pageSize(limit));
+  if (failing) sums = sums.having(sql<boolean>`sum(days.messages) > sum(days.passed)`);
+  return database
+    .selectFrom(sums.as('sums'))
+    .innerJoin('dmarc_sources as known', (join) =>
+      join
+        .onRef('known.source', '=', 'sums.source')
+        .on('known.generation', '=', currentGeneration)
+        .on('known.domain', '=', domain),
+    )
+    .leftJoin('dmarc_hosts as hosts', 'hosts.address', 'sums.source')
+    .selectAll('sums')
+    .select(['known.service', ...ofHost])
+    .orderBy(failing ? sql`sums.messages - sums.passed` : sql`sums.messages`, 'desc')
+    .orderBy('sums.source')
+    .execute();
+}
 
 const ofHost = [
   'known.first_day as firstDay',

@@ -122,14 +122,7 @@ async function insertContent(
   if (content.kind === 'aggregate') {
     const rows = content.records.map((one) => toRecordRow(report, one, generation));
     await insertMissing(transaction, 'dmarc_records', rows);
-    // What was staged before anybody knew whose report it is.
-    await transaction
-      .updateTable('dmarc_records')
-      .set({ domain: report.domain })
-      .where('generation', '=', generation)
-      .where('report', '=', report.id)
-      .where('domain', '<>', report.domain)
-      .execute();
+    await nameStaged(transaction, report, generation);
     await addToSums(transaction, report, generation);
     return countRecords(transaction, report.id, generation);
   }
@@ -154,6 +147,23 @@ async function insertContent(
     },
   ]);
   return { records: 1, messages: failure.incidents, passed: 0 };
+}
+
+/** What was staged before anybody knew whose report it is. */
+async function nameStaged(transaction: Database, { id, domain }: NewReport, generation: number): Promise<void> {
+  const staged = await transaction
+    .selectFrom('dmarc_staging')
+    .select('report')
+    .where('generation', '=', generation)
+    .where('report', '=', id)
+    .executeTakeFirst();
+  if (!staged) return;
+  await transaction
+    .updateTable('dmarc_records')
+    .set({ domain })
+    .where('generation', '=', generation)
+    .where('report', '=', id)
+    .execute();
 }
 
 async function countRecords(transaction: Database, report: string, generation: number): Promise<Counted> {
