@@ -10,6 +10,7 @@ export const SCOPES = [
   'mail:read',
   'mail:write',
   'dmarc:read',
+  'dmarc:write',
   'runs:read',
   'runs:write',
   'blobs:read',

@@ -27,6 +27,25 @@ export async function uploadBinary(
   return { blob: blob as BlobRef, binary };
 }
 
+/** The first bytes of the binary data of an item, at most so many. */
+export async function headOf(
+  context: IExecuteFunctions,
+  itemIndex: number,
+  property: string,
+  bytes: number,
+): Promise<Buffer> {
+  const binary = context.helpers.assertBinaryData(itemIndex, property);
+  if (!binary.id) return Buffer.from(binary.data, 'base64').subarray(0, bytes);
+  const stream = await context.helpers.getBinaryStream(binary.id);
+  let head = Buffer.alloc(0);
+  // Leaving the loop closes the stream.
+  for await (const chunk of stream) {
+    head = Buffer.concat([head, Buffer.from(chunk as Uint8Array)]);
+    if (head.length >= bytes) break;
+  }
+  return head.subarray(0, bytes);
+}
+
 /** A stored message as binary data. */
 export async function downloadMessage(
   context: IExecuteFunctions | IWebhookFunctions,

@@ -40,22 +40,27 @@ export async function listAll(
   itemIndex: number,
   { path, cursor }: { path: string; cursor: string },
 ): Promise<IDataObject[]> {
-  const filters = Object.fromEntries(
-    Object.entries(context.getNodeParameter('filters', itemIndex, {}) as Record<string, string | string[]>)
-      .map(([name, value]) => [name, String(value ?? '')] as const)
-      .filter(([, value]) => value !== ''),
-  );
+  const filters = filtersOf(context, itemIndex);
   const limit = context.getNodeParameter('returnAll', itemIndex)
     ? Infinity
     : (context.getNodeParameter('limit', itemIndex) as number);
   const entries: IDataObject[] = [];
-  let page: string | undefined;
+  let page: string | number | undefined;
   do {
     const query = { ...filters, limit: Math.min(PAGE, limit - entries.length), ...(page ? { [cursor]: page } : {}) };
     const { body } = await callApi(context, { method: 'GET', path, query, itemIndex });
-    const { items, next } = body as { items: IDataObject[]; next: string | null };
+    const { items, next } = body as { items: IDataObject[]; next: string | number | null };
     entries.push(...items);
     page = next ?? undefined;
   } while (page !== undefined && entries.length < limit);
   return entries;
+}
+
+/** The filters of an item as a query: what was left empty is left out, several values are one with commas between. */
+export function filtersOf(context: IExecuteFunctions, itemIndex: number): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(context.getNodeParameter('filters', itemIndex, {}) as Record<string, string | string[]>)
+      .map(([name, value]) => [name, String(value ?? '')] as const)
+      .filter(([, value]) => value !== ''),
+  );
 }

@@ -23,12 +23,25 @@ export async function runStep(
 ): Promise<{ result: unknown } | { run: Run }> {
   const id = actId(context, itemIndex);
   if (durable) return { run: await startRun(context, itemIndex, { workflow: 'runStep', id, input: { step, input } }) };
+  return { result: await callStep(context, itemIndex, { step, input, key: id }) };
+}
+
+/**
+ * Runs a step at once.
+ * @param call.key the same for every repeat of the same act; several calls for one item have one each
+ * @throws NodeApiError
+ */
+export async function callStep(
+  context: IExecuteFunctions,
+  itemIndex: number,
+  { step, input, key }: { step: string; input: IDataObject; key: string },
+): Promise<unknown> {
   const { body } = await callApi(context, {
     method: 'POST',
     path: `/v1/steps/${encodeURIComponent(step)}`,
     body: input,
-    key: id,
+    key,
     itemIndex,
   });
-  return { result: body };
+  return body;
 }

@@ -20,6 +20,9 @@ const STEPS = 'switchyardSteps1';
 
 const MAIL = 'Switchyard Mail';
 const VERDICT = 'Mail Verdict';
+const PARSE = 'Parse DMARC Report';
+const QUERY = 'Query DMARC';
+const RECEIVED = 'DMARC Report Received Trigger';
 /** The panel shows a trigger and an action of one name as one entry. */
 const SEARCHES: [words: string, entry: string][] = [
   ['switchyard', MAIL],
@@ -41,6 +44,19 @@ const SEARCHES: [words: string, entry: string][] = [
   ['signal', 'Durable Workflow'],
   ['failed run', 'Run Finished Trigger'],
   ['srs', 'Switchyard Step'],
+  ['dmarc', PARSE],
+  ['dmarc', QUERY],
+  ['dmarc', RECEIVED],
+  ['dmarc report', PARSE],
+  ['dmarc report', RECEIVED],
+  ['aggregate report', PARSE],
+  ['rua', PARSE],
+  ['ruf', PARSE],
+  ['tls-rpt', PARSE],
+  ['dmarc policy', QUERY],
+  ['report address', QUERY],
+  ['spoofing', QUERY],
+  ['what if', QUERY],
 ];
 
 describe.skipIf(editorIsMissing() || browserIsMissing())('the editor, as a person sees it', { timeout: SLOW }, () => {
@@ -120,7 +136,16 @@ describe.skipIf(editorIsMissing() || browserIsMissing())('the editor, as a perso
     await at('node-creator-search-bar').fill('switchyard');
     await at('node-creator-item-name').getByText('Switchyard Step').waitFor();
     expect((await at('node-creator-item-name').allInnerTexts()).sort()).toEqual(
-      [MAIL, VERDICT, 'Durable Workflow', 'Switchyard Step', 'Run Finished Trigger'].sort(),
+      [
+        MAIL,
+        VERDICT,
+        PARSE,
+        QUERY,
+        RECEIVED,
+        'Durable Workflow',
+        'Switchyard Step',
+        'Run Finished Trigger',
+      ].sort(),
     );
     await picture('editor-nodes');
   });

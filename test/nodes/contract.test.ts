@@ -1,21 +1,14 @@
 /** What the nodes send is what the servers take, and everything that the servers offer can be sent. */
-import type { z } from 'zod';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { IDataObject, INodeExecutionData, INodeProperties, INodeType, ResourceMapperField } from 'n8n-workflow';
 import { publicSteps } from '../../activities/registry.ts';
-import type { Route } from '../../servers/http/route.ts';
-import { blobRoutes } from '../../servers/http/routes/blobs.ts';
-import { mailRoutes } from '../../servers/http/routes/mail.ts';
-import { runRoutes } from '../../servers/http/routes/runs.ts';
-import { stepRoutes } from '../../servers/http/routes/steps.ts';
-import { triggerRoutes } from '../../servers/http/routes/triggers.ts';
 import { Outcome } from '../../servers/http/schemas.ts';
 import { WORKFLOWS } from '../../servers/http/runs.ts';
 import { RUN_OUTCOMES } from '../../servers/triggers/outcomes.ts';
 import { startService, type Service } from '../servers/http/service.ts';
+import { checkCall } from './calls.ts';
 import { hasN8n, stage, startRecorder, withDefaults, type Recorded, type Recorder } from './n8n.ts';
 
-const routes: Route[] = [...stepRoutes(publicSteps), ...blobRoutes, ...runRoutes, ...mailRoutes, ...triggerRoutes];
 const BLOB = { key: `mail/${'a'.repeat(64)}`, sha256: 'a'.repeat(64), size: 12 };
 const AUTHENTICATION = {
   spf: { result: 'pass', domain: 'a.test', scope: 'mfrom' },
@@ -83,33 +76,6 @@ async function callsOf(node: INodeType, parameters: IDataObject, item: INodeExec
   });
   await node.execute?.call(context);
   return recorder.calls.slice(from);
-}
-
-/** The route of a call; its query and body are what the route takes. */
-function checkCall({ method, path, query, body, headers }: Recorded): Route {
-  const route = routes.find(
-    (one) =>
-      one.method === method.toLowerCase() &&
-      new RegExp(`^${one.path.replace(/\{\w+\.\.\.\}/g, '.+').replace(/\{\w+\}/g, '[^/]+')}$`).test(path),
-  );
-  if (!route) throw new Error(`no route for ${method} ${path}`);
-  if (Object.keys(query).length > 0) valid(route.query, query);
-  if (route.body && route.body !== 'bytes') valid(stepOf(path)?.input ?? route.body, body);
-  if (stepOf(path)?.repeat === 'needs-key') expect(headers['idempotency-key']).toMatch(/^n8n\//);
-  // A durable step stands in the run's input.
-  const durable = (body as { workflow?: string; input?: { step: string; input: unknown } } | undefined) ?? {};
-  if (route.path === '/v1/runs' && durable.workflow === 'runStep') {
-    const step = publicSteps.find(({ name }) => name === durable.input?.step);
-    valid(step?.input, durable.input?.input);
-  }
-  return route;
-}
-
-const stepOf = (path: string) => publicSteps.find(({ name }) => path === `/v1/steps/${name}`);
-
-function valid(schema: z.ZodType | undefined, value: unknown): void {
-  const checked = schema?.safeParse(value);
-  expect(checked?.error?.issues ?? (schema ? [] : 'no schema')).toEqual([]);
 }
 
 describe.skipIf(!hasN8n)('Switchyard Mail', () => {
