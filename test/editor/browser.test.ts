@@ -136,16 +136,7 @@ describe.skipIf(editorIsMissing() || browserIsMissing())('the editor, as a perso
     await at('node-creator-search-bar').fill('switchyard');
     await at('node-creator-item-name').getByText('Switchyard Step').waitFor();
     expect((await at('node-creator-item-name').allInnerTexts()).sort()).toEqual(
-      [
-        MAIL,
-        VERDICT,
-        PARSE,
-        QUERY,
-        RECEIVED,
-        'Durable Workflow',
-        'Switchyard Step',
-        'Run Finished Trigger',
-      ].sort(),
+      [MAIL, VERDICT, PARSE, QUERY, RECEIVED, 'Durable Workflow', 'Switchyard Step', 'Run Finished Trigger'].sort(),
     );
     await picture('editor-nodes');
   });
