@@ -22,7 +22,7 @@ const MAIL = 'Switchyard Mail';
 const VERDICT = 'Mail Verdict';
 const PARSE = 'Parse DMARC Report';
 const QUERY = 'Query DMARC';
-const RECEIVED = 'DMARC Report Received Trigger';
+const RECEIVED = 'DMARC Report Received';
 /** The panel shows a trigger and an action of one name as one entry. */
 const SEARCHES: [words: string, entry: string][] = [
   ['switchyard', MAIL],
