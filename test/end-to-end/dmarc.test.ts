@@ -5,11 +5,15 @@
 import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { Client, Connection } from '@temporalio/client';
+import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { openDependencies } from '../../activities/open.ts';
 import { FORWARD_DOMAIN, PLAIN_DOMAIN } from '../../cli/demo/world.ts';
+import { settleOpen } from '../../servers/worker/sweep.ts';
 import { openBlobs } from '../../stores/blobs/open.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
-import type { IngestDmarcReportResult } from '../../workflows/dmarc/contract.ts';
+import { ingestDmarcReportId, type IngestDmarcReportResult } from '../../workflows/dmarc/contract.ts';
+import { activity } from '../stores/contract/activity.ts';
 import { mailWith, type Attached } from '../activities/dmarc/mails.ts';
 import { feedback, range, record, row } from '../protocols/dmarc/report.ts';
 import { replayEnded } from '../support/history.ts';
@@ -150,4 +154,41 @@ it('a run that is cancelled leaves the mail in quarantine', async () => {
   expect(await house.finalRecord(ADDRESS)).toMatchObject({ outcome: 'failed', errorCode: 'dmarc.cancelled' });
   const [kept] = await house.records.dmarc.quarantine.list({ domain: ABOUT });
   expect(kept?.blob).toEqual(open?.blob);
+});
+
+const sweep = async () => {
+  const dependencies = await openDependencies(house.installation.configuration, house.installation.addresses);
+  try {
+    const options = { dependencies, client, log: pino({ level: 'silent' }), taskQueue: 'switchyard' };
+    return await settleOpen(options, Date.now() + 600_000);
+  } finally {
+    await dependencies.close();
+  }
+};
+
+it('a run that a person terminates leaves the mail in quarantine', async () => {
+  const name = `terminated ${Date.now()}`;
+  await sendReport({ bytes: document({ id: name, records: record({ row: row({ ip: '192.0.2.99' }) }) }) });
+  const [open] = await house.records.activity.list({ recipient: ADDRESS, limit: 1 });
+  await client.workflow.getHandle(open?.workflowId ?? '').terminate('not wanted');
+  expect(await sweep()).toBe(1);
+  expect(await house.finalRecord(ADDRESS)).toMatchObject({ outcome: 'failed', errorCode: 'dmarc.terminated' });
+  const [kept] = await house.records.dmarc.quarantine.list({ domain: ABOUT });
+  expect(kept).toMatchObject({ code: 'dmarc.terminated', blob: open?.blob });
+  expect(await sweep()).toBe(0);
+});
+
+it('a mail whose run is gone, as after a lost Temporal database, is read by a new one', async () => {
+  const source = (async function* () {
+    yield mailWith({ bytes: document({ id: 'begins again' }) });
+  })();
+  const blob = await blobs.write(source, { prefix: 'mail', maxBytes: 1_000_000 });
+  const workflowId = ingestDmarcReportId('f'.repeat(64));
+  const open = activity({ recipient: ADDRESS, blob, workflowId, action: { type: 'dmarc', domain: ABOUT } });
+  await house.records.blobOwners.own(blob, `activity:${open.id}`, null);
+  await house.records.activity.open([{ ...open, outcome: 'accepted', closedAt: null }]);
+  expect(await sweep()).toBe(1);
+  const run = client.workflow.getHandle<() => Promise<IngestDmarcReportResult>>(workflowId);
+  expect(await run.result()).toMatchObject({ published: 1 });
+  expect(await house.records.activity.get(open.id)).toMatchObject({ outcome: 'delivered' });
 });
