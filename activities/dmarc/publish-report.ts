@@ -88,7 +88,7 @@ export async function publishFrom(
   const generation = (await records.dmarc.generations.current()).number;
   const domains =
     arrival.domain !== null ? [arrival.domain] : (await records.dmarc.domains.list()).map((one) => one.domain);
-  const staging = newStaging((index) => idOf(arrival, index), generation, dependencies, step);
+  const staging = newStaging((index) => idOf(arrival, index), domains[0] ?? '', generation, dependencies, step);
   const published: Published[] = [];
   const reading = { limits: reportLimits(configuration), onRecords: staging.take };
   try {

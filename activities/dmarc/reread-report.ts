@@ -45,7 +45,7 @@ async function reread(
   step: Pick<StepContext, 'signal' | 'report'>,
 ): Promise<PermanentError | undefined> {
   const limits = reportLimits(configuration);
-  const staging = newStaging(() => report.id, generation, { records }, step);
+  const staging = newStaging(() => report.id, report.domain, generation, { records }, step);
   const source = asBytes(await blobs.read(report.blob.key));
   try {
     let index = 0;

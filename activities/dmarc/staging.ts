@@ -17,9 +17,13 @@ export interface Staging {
   discard(): Promise<void>;
 }
 
-/** @param idOf id that the report in a file will have */
+/**
+ * @param idOf id that the report in a file will have
+ * @param domain that it is probably about
+ */
 export function newStaging(
   idOf: (file: number) => string,
+  domain: string,
   generation: number,
   { records }: Pick<Dependencies, 'records'>,
   step: Pick<StepContext, 'signal' | 'report'>,
@@ -52,7 +56,7 @@ export function newStaging(
       held.push(...some);
       while (held.length >= STAGED_AT_ONCE) {
         const batch = await numbered(held.slice(0, STAGED_AT_ONCE));
-        await records.dmarc.reports.stage(idOf(file), batch, generation);
+        await records.dmarc.reports.stage({ id: idOf(file), domain }, batch, generation);
         held = held.slice(STAGED_AT_ONCE);
         staged += batch.length;
         step.report({ file, records: staged });

@@ -142,9 +142,10 @@ export interface DmarcReportRecords {
   find(identity: string, generation: number): Promise<Pick<DmarcReport, 'id' | 'sha256'> | undefined>;
   /**
    * Writes records ahead of the publication of a large report, a batch a transaction: nobody waits long for the lock.
-   * They count for nothing until then. Repeatable. Whose report it is may be known only at its end.
+   * They count for nothing until then. Repeatable. The domain may be a
+   * guess, since whose report it is may be known only at its end; a right one saves the writing of every row anew.
    */
-  stage(id: string, records: NumberedRecord[], generation: number): Promise<void>;
+  stage(report: Pick<NewReport, 'id' | 'domain'>, records: NumberedRecord[], generation: number): Promise<void>;
   /**
    * Publishes the report with all its records, in one transaction with the sums: all or nothing, and once, whoever else
    * publishes the same. What was staged for one that is not published is removed.

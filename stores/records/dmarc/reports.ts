@@ -20,13 +20,13 @@ export const holdReports = (transaction: Database): Promise<void> => hold(transa
 export function dmarcReportRecords(database: Database): DmarcReportRecords {
   return {
     find: (identity, generation) => find(database, identity, generation),
-    stage: (id, records, generation) =>
+    stage: (report, records, generation) =>
       database.transaction().execute(async (transaction) => {
-        await insertMissing(transaction, 'dmarc_staging', [{ generation, report: id, staged_at: timeNow() }]);
+        await insertMissing(transaction, 'dmarc_staging', [{ generation, report: report.id, staged_at: timeNow() }]);
         await insertMissing(
           transaction,
           'dmarc_records',
-          records.map((one) => toRecordRow({ id, domain: '' }, one, generation)),
+          records.map((one) => toRecordRow(report, one, generation)),
         );
       }),
     publish: (report, content, generation) =>
@@ -149,15 +149,17 @@ async function insertContent(
   return { records: 1, messages: failure.incidents, passed: 0 };
 }
 
-/** What was staged before anybody knew whose report it is. */
+/** What was staged for another domain, or before anybody knew whose report it is: all of its rows, or none. */
 async function nameStaged(transaction: Database, { id, domain }: NewReport, generation: number): Promise<void> {
-  const staged = await transaction
-    .selectFrom('dmarc_staging')
-    .select('report')
+  const first = await transaction
+    .selectFrom('dmarc_records')
+    .select('domain')
     .where('generation', '=', generation)
     .where('report', '=', id)
+    .orderBy('number')
+    .limit(1)
     .executeTakeFirst();
-  if (!staged) return;
+  if (!first || first.domain === domain) return;
   await transaction
     .updateTable('dmarc_records')
     .set({ domain })

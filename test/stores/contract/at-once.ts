@@ -214,7 +214,7 @@ export function atOnceContract(name: string, open: () => Promise<OpenedRecords>)
         const given = ['a', 'a', 'b', 'a'].map((content) => report({ domain }, content));
         const ends = await Promise.all(
           given.map(async (one) => {
-            await records.dmarc.reports.stage(one.id, [record({ count: 2 }, 1)], number);
+            await records.dmarc.reports.stage(one, [record({ count: 2 }, 1)], number);
             return records.dmarc.reports.publish(one, { kind: 'aggregate', records: [record({}, 2)] }, number);
           }),
         );

@@ -179,14 +179,14 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
         const rows = Array.from({ length: 1_203 }, (_, index) =>
           record({ source: `192.0.2.${index % 200}`, count: 2 }, index + 1),
         );
-        await records.dmarc.reports.stage(whole.id, rows.slice(0, 700), generation);
-        await records.dmarc.reports.stage(whole.id, rows.slice(0, 1_200), generation);
+        await records.dmarc.reports.stage({ ...whole, domain: 'guess.example' }, rows.slice(0, 700), generation);
+        await records.dmarc.reports.stage({ ...whole, domain: 'guess.example' }, rows.slice(0, 1_200), generation);
         expect(await records.dmarc.queries.totals(week())).toMatchObject({ messages: 0, reports: 0, sources: 0 });
         expect(await records.dmarc.queries.records({ domain, source: '192.0.2.3' })).toEqual([]);
         const content = { kind: 'aggregate' as const, records: rows.slice(1_200) };
         expect((await records.dmarc.reports.publish(whole, content, generation)).state).toBe('published');
         // A late attempt of the same.
-        await records.dmarc.reports.stage(whole.id, rows.slice(0, 700), generation);
+        await records.dmarc.reports.stage(whole, rows.slice(0, 700), generation);
         await records.dmarc.reports.expireStaged(new Date(Date.now() + 60_000).toISOString());
         expect(await records.dmarc.queries.report(whole.id)).toMatchObject({ records: 1_203, messages: 2_406 });
         expect(await records.dmarc.queries.totals(week())).toMatchObject({ messages: 2_406, sources: 200 });
@@ -196,8 +196,8 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
 
       it('removes what was staged and never published', async () => {
         const [dead, other] = [report({ domain }), report({ domain })];
-        await records.dmarc.reports.stage(dead.id, [record({}, 1)], generation);
-        await records.dmarc.reports.stage(other.id, [record({}, 1)], generation);
+        await records.dmarc.reports.stage(dead, [record({}, 1)], generation);
+        await records.dmarc.reports.stage(other, [record({}, 1)], generation);
         expect(await records.dmarc.reports.expireStaged('2000-01-01T00:00:00.000Z')).toBe(0);
         const content = { kind: 'aggregate' as const, records: [] };
         await records.dmarc.reports.publish(other, content, generation);
