@@ -30,7 +30,7 @@ export function readTemplates(folder: string = TEMPLATES_FOLDER): Template[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder)
     .filter((name) => name.endsWith('.json'))
-    .sort()
+    .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
     .map((name) => readTemplate(join(folder, name)));
 }
 

@@ -1,0 +1,172 @@
+/** The templates about reports, in a real n8n: from the mail of a receiver to what a person hears of it. */
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readTemplates, type Template } from '../../cli/editor/templates.ts';
+import { mailWith, type Attached } from '../activities/dmarc/mails.ts';
+import { feedback, metadata, POLICY, range, record, row } from '../protocols/dmarc/report.ts';
+import { editorIsMissing, itemsOf, type Execution } from '../support/editor.ts';
+import { eventually } from '../support/house.ts';
+import { openHome, type Home } from './home.ts';
+
+/** n8n's start, and its triggers' first registration, on a busy machine with two cores. */
+const SLOW = 600_000;
+const ADDRESS = 'dmarc-reports@demo.test';
+const INBOX = 'inbox@inbox.test';
+
+const idOf = (end: string) => readTemplates().find(({ id }) => id.endsWith(end))?.id ?? '';
+const DASHBOARD = idOf('Reports7');
+const IMAP = idOf('Imap8');
+const SOURCES = idOf('Sources9');
+const WEEKLY = idOf('Weekly10');
+
+/** A report about yesterday: so many messages from each address, of which none is signed or has SPF. */
+function report(id: string, counts: Record<string, number>): string {
+  const midnight = Math.floor(Date.now() / 86_400_000) * 86_400;
+  const failing =
+    '<policy_evaluated><disposition>none</disposition><dkim>fail</dkim><spf>fail</spf></policy_evaluated>';
+  const rows = Object.entries(counts).map(([ip, count]) =>
+    record({ row: row({ ip, count: String(count), evaluated: failing }) }),
+  );
+  const dates = range(String(midnight - 86_400), String(midnight - 1));
+  return feedback(metadata(dates) + POLICY + rows.join(''))
+    .replaceAll('example.com', 'demo.test')
+    .replace(/(?<=<report_id>)\d+/, id);
+}
+const DOCTYPE = '<!DOCTYPE feedback><feedback/>';
+
+describe.skipIf(editorIsMissing())('the templates about reports', { timeout: SLOW }, () => {
+  let home: Home;
+  beforeAll(async () => {
+    home = await openHome();
+    await eventually(
+      async () =>
+        (await home.records.triggers.list('run')).some(({ workflows }) => workflows[0] === 'ingestDmarcReport'),
+      'the trigger about reports',
+      SLOW,
+    );
+  }, SLOW);
+  afterAll(() => home?.close(), SLOW);
+
+  const ran = (execution: Execution) => Object.keys(execution.data.resultData.runData);
+  const run = async (id: string, trigger: string, items?: unknown[]) =>
+    home.editor.execution(await home.editor.run(id, trigger, items));
+  /** Mails a file to the report address, and gives the execution that this starts. */
+  const mailed = async (file: Attached) => {
+    const known = await home.editor.executions(DASHBOARD);
+    expect(await home.send({ to: ADDRESS, message: mailWith(file) })).toMatch(/^250 /);
+    const id = await eventually(
+      async () => (await home.editor.executions(DASHBOARD)).find((one) => !known.includes(one)),
+      'an execution',
+    );
+    return home.editor.execution(id);
+  };
+
+  it('weekly summary: nothing is sent while there is no domain', async () => {
+    const execution = await run(WEEKLY, 'Every Monday');
+    expect([execution.status, ran(execution)]).toEqual(['success', ['Every Monday', 'Domains']]);
+  });
+
+  it('by mail: a domain gets its report address, with what to publish', async () => {
+    const execution = await run(DASHBOARD, 'Once: a report address');
+    expect(itemsOf(execution, 'Add the report address')[0]?.json).toMatchObject({
+      address: ADDRESS,
+      records: expect.arrayContaining([expect.objectContaining({ name: '_dmarc.demo.test' })]),
+    });
+  });
+
+  it('by mail: a report that counts goes on with the figures of its domain', async () => {
+    const execution = await mailed({ bytes: gzipSync(report('one', { '192.0.2.7': 12 })), name: 'report.xml.gz' });
+    expect(execution.status).toBe('success');
+    expect(ran(execution)).toEqual(['DMARC Report Received', 'Does it count?', 'Figures', 'Put in words']);
+    expect(itemsOf(execution, 'Put in words')[0]).toMatchObject({
+      json: { line: expect.stringMatching(/^demo\.test: 12 messages in 30 days, 0 % pass; new from .+: 12$/) },
+      pairedItem: { item: 0 },
+    });
+  });
+
+  it('by mail: of one that is refused a person hears why, and where it is', async () => {
+    const since = new Date();
+    const execution = await mailed({ bytes: DOCTYPE, name: 'evil.xml' });
+    expect(execution.status).toBe('success');
+    const arrived = await home.arrived(INBOX, since);
+    expect(arrived.subject).toBe('DMARC report refused: demo.test, dmarc.doctype');
+    const [kept] = await home.records.dmarc.quarantine.list({ domain: 'demo.test' });
+    const text = await home.raw(arrived);
+    expect(text).toContain(kept?.id);
+    expect(text).toContain('evil.xml');
+  });
+
+  it('new failing source: each is told of once', async () => {
+    const since = new Date();
+    const execution = await run(SOURCES, 'Every morning');
+    expect(execution.status).toBe('success');
+    const arrived = await home.arrived(INBOX, since);
+    expect(arrived.subject).toBe('New senders that fail DMARC: 1');
+    expect(await home.raw(arrived)).toMatch(
+      /^ {2}192\.0\.2\.7 {2}no name\r\n {2}12 of 12 messages failed, first seen on/m,
+    );
+
+    expect(ran(await run(SOURCES, 'Every morning'))).not.toContain('Send the alert');
+    await mailed({ bytes: report('two', { '192.0.2.8': 3, '192.0.2.7': 1 }) });
+    const again = await run(SOURCES, 'Every morning');
+    expect(itemsOf(again, 'Not told yet').map(({ json }) => json.source)).toEqual(['192.0.2.8']);
+  });
+
+  it('weekly summary: the figures of each domain, and what to do next', async () => {
+    const since = new Date();
+    const execution = await run(WEEKLY, 'Every Monday');
+    expect(execution.status).toBe('success');
+    const arrived = await home.arrived(INBOX, since);
+    expect(arrived.subject).toBe('DMARC of the week: 1 domain');
+    const { title } = itemsOf(execution, 'Advice')[0]?.json as { title: string };
+    const text = await home.raw(arrived);
+    expect(text).toMatch(
+      /^demo\.test \(policy: none\)\r\n {2}16 messages from 2 addresses, 0 % pass \(the week before: no mail\)\r$/m,
+    );
+    expect(text).toContain(title.slice(0, 40));
+  });
+
+  // No IMAP server runs here: the part after the trigger, with items as n8n's node gives them.
+  it('from a mailbox: what counts, what came before, and what is none', async () => {
+    const since = new Date();
+    const file = (bytes: Buffer | string, fileName: string) => ({
+      data: Buffer.from(bytes).toString('base64'),
+      mimeType: 'application/octet-stream',
+      fileName,
+    });
+    const picture = file(Buffer.from('89504e470d0a1a0a', 'hex'), 'logo.png');
+    const good = file(gzipSync(report('three', { '192.0.2.9': 5 })), 'report.xml.gz');
+    const mail = (subject: string, binary = {}) => ({ json: { subject, from: 'reports@receiver.test' }, binary });
+    const { nodes, ...rest } = readTemplates().find(({ id }) => id === IMAP) as Template;
+    const byHand = {
+      type: 'n8n-nodes-base.executeWorkflowTrigger',
+      typeVersion: 1.1,
+      parameters: { inputSource: 'passthrough' },
+    };
+    const id = await home.editor.addWorkflow({
+      ...rest,
+      id: 'mailboxByHand',
+      nodes: nodes.map((node) => (node.name === 'Mailbox' ? { ...node, ...byHand } : node)),
+    });
+    const execution = await run(id, 'Mailbox', [
+      mail('Report', { attachment_0: picture, attachment_1: good }),
+      mail('The same again', { attachment_0: good }),
+      mail('Bad', { attachment_0: file(DOCTYPE, 'bad.xml') }),
+      mail('Lunch?'),
+    ]);
+    expect(execution.data.resultData.error).toBeUndefined();
+    expect(itemsOf(execution, 'Counts now').map(({ json }) => json.state)).toEqual(['published', 'repeated']);
+    expect(
+      itemsOf(execution, 'Publish the reports', 1).map(({ json, pairedItem }) => [json.error, pairedItem]),
+    ).toEqual([['This item has no file.', { item: 3 }]]);
+    const told = await eventually(async () => {
+      const mails = await home.records.inbox.list({ recipient: INBOX, limit: 10 });
+      const some = mails.filter(({ receivedAt }) => Date.parse(receivedAt) >= since.getTime());
+      return some.length === 2 && some;
+    }, 'two mails');
+    expect(told.map(({ subject }) => subject).sort()).toEqual([
+      'DMARC report refused: dmarc.doctype',
+      'DMARC report refused: no report',
+    ]);
+  });
+});
