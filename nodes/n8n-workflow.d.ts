@@ -1,7 +1,7 @@
 /**
  * The part of n8n that the nodes rely on, in types. n8n brings the package itself at run time; it is no dependency
- * here, for it would bring some hundred others and a zod that contradicts ours. Where n8n is installed, the test
- * test/nodes/types.test.ts compiles the nodes against the real types.
+ * here, for it would bring some hundred others and a zod that contradicts ours. `npm run lint` compiles the
+ * nodes against the real types.
  */
 declare module 'n8n-workflow' {
   // Values

@@ -1,10 +1,13 @@
 /** Parse DMARC Report: every report of whatever an item has, and of what is none why not. The steps are the real ones. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { IDataObject, INodeExecutionData } from 'n8n-workflow';
 import { zipOf } from '../activities/dmarc/archives.ts';
 import { mailWith } from '../activities/dmarc/mails.ts';
 import { feedback, metadata, POLICY, range, record } from '../protocols/dmarc/report.ts';
+import { sharedPath } from '../protocols/shared-data.ts';
 import { startService, type Service } from '../servers/http/service.ts';
 import { checkCall } from './calls.ts';
 import { hasN8n, stage, startRecorder, withDefaults, type Recorder } from './n8n.ts';
@@ -153,6 +156,22 @@ describe.skipIf(!hasN8n)('Parse', () => {
       json: { number: 5, recordsShown: 5, recordsTotal: 7, report: { policy: { domain: 'example.com' } } },
       pairedItem: { item: 0 },
     });
+  });
+});
+
+/** Reports as receivers sent them. */
+const SAMPLES = ['dmarc-reports', 'tls-rpt'].map((name) => sharedPath(`mail/${name}`)).filter((path) => path !== null);
+
+describe.skipIf(!hasN8n || SAMPLES.length === 0)('samples of receivers', () => {
+  it('are mails or reports by their bytes, as their names say', async () => {
+    const { kindOf } = await import('../../nodes/SwitchyardDmarcReport/files.ts');
+    const kinds: Record<string, string> = { '.eml': 'mail', '.xml': 'report', '.zip': 'report', '.gz': 'report' };
+    const files = SAMPLES.flatMap((folder) =>
+      readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
+    ).filter((name) => extname(name) in kinds);
+    expect(files.length).toBeGreaterThan(20);
+    for (const name of files)
+      expect([name, kindOf(readFileSync(name).subarray(0, 512))]).toEqual([name, kinds[extname(name)]]);
   });
 });
 
