@@ -1,6 +1,7 @@
 /** The templates about reports, in a real n8n: from the mail of a receiver to what a person hears of it. */
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PACK_NAME } from '../../cli/editor/pack.ts';
 import { readTemplates, type Template } from '../../cli/editor/templates.ts';
 import { mailWith, type Attached } from '../activities/dmarc/mails.ts';
 import { feedback, metadata, POLICY, range, record, row } from '../protocols/dmarc/report.ts';
@@ -124,6 +125,41 @@ describe.skipIf(editorIsMissing())('the templates about reports', { timeout: SLO
       /^demo\.test \(policy: none\)\r\n {2}16 messages from 2 addresses, 0 % pass \(the week before: no mail\)\r$/m,
     );
     expect(text).toContain(title.slice(0, 40));
+  });
+
+  it("a whole mail, as n8n keeps it, is parsed in a graph of one's own", async () => {
+    const node = (name: string, type: string, parameters: object) => ({
+      id: crypto.randomUUID(),
+      name,
+      type: `${PACK_NAME}.${type}`,
+      typeVersion: 1,
+      position: [0, 0],
+      parameters,
+      webhookId: crypto.randomUUID(),
+    });
+    const id = await home.editor.addWorkflow({
+      nodes: [
+        node('Receive Mail', 'switchyardMailTrigger', {
+          addresses: ['parse@demo.test'],
+          answer: 'taken',
+          options: { downloadMessage: true },
+        }),
+        node('Parse', 'switchyardDmarcReport', { options: { output: 'records' } }),
+      ],
+      connections: { 'Receive Mail': { main: [[{ node: 'Parse', type: 'main', index: 0 }]] } },
+    });
+    expect((await home.editor.publish(id)).status).toBe(200);
+    await home.listening('parse@demo.test');
+    const message = mailWith({ bytes: gzipSync(report('four', { '192.0.2.1': 1, '192.0.2.2': 2 })), name: 'r.gz' });
+    expect(await home.send({ to: 'parse@demo.test', message })).toMatch(/^250 /);
+    const execution = await home.editor.execution(
+      await eventually(async () => (await home.editor.executions(id))[0], 'an execution'),
+    );
+    expect(execution.data.resultData.error).toBeUndefined();
+    expect(itemsOf(execution, 'Parse').map(({ json, pairedItem }) => [json.sourceIp, json.count, pairedItem])).toEqual([
+      ['192.0.2.1', 1, { item: 0 }],
+      ['192.0.2.2', 2, { item: 0 }],
+    ]);
   });
 
   // No IMAP server runs here: the part after the trigger, with items as n8n's node gives them.

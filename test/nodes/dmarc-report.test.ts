@@ -1,6 +1,7 @@
 /** Parse DMARC Report: every report of whatever an item has, and of what is none why not. The steps are the real ones. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
+import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { IDataObject, INodeExecutionData } from 'n8n-workflow';
@@ -56,7 +57,12 @@ const item = (files: Record<string, Buffer | string>): INodeExecutionData => ({
 });
 
 /** Runs the node, and gives the items and the paths of its calls. */
-async function run(items: INodeExecutionData[], parameters: IDataObject = {}, onError?: 'continueRegularOutput') {
+async function run(
+  items: INodeExecutionData[],
+  parameters: IDataObject = {},
+  onError?: 'continueRegularOutput',
+  helpers: object = {},
+) {
   const { SwitchyardDmarcReport } = await import('../../nodes/SwitchyardDmarcReport/SwitchyardDmarcReport.node.ts');
   const node = new SwitchyardDmarcReport();
   const from = recorder.calls.length;
@@ -66,6 +72,7 @@ async function run(items: INodeExecutionData[], parameters: IDataObject = {}, on
     items,
     node: onError ? { onError } : {},
   });
+  Object.assign(context.helpers, helpers);
   const [output = []] = await node.execute.call(context);
   return { output, calls: recorder.calls.slice(from).map((call) => checkCall(call) && call.path) };
 }
@@ -147,6 +154,20 @@ describe.skipIf(!hasN8n)('Parse', () => {
       { json: { file: 'a.xml', kind: 'aggregate' } },
       { json: { file: 'b.xml', code: 'dmarc.not_a_report', message: expect.any(String) } },
     ]);
+  });
+
+  it('reads what n8n keeps in a file of its own, however small the pieces that it comes in', async () => {
+    const mail = mailWith({ bytes: REPORT, name: 'only' });
+    const streams: Readable[] = [];
+    const getBinaryStream = async () => {
+      const pieces = Array.from(mail, (byte) => Buffer.from([byte]));
+      streams.push(Readable.from(pieces));
+      return streams.at(-1);
+    };
+    const kept = { json: {}, binary: { data: { id: 'filesystem:7', data: 'filesystem', mimeType: 'text/plain' } } };
+    const { output } = await run([kept], {}, undefined, { getBinaryStream });
+    expect(output).toMatchObject([{ json: { name: 'only', kind: 'aggregate' } }]);
+    expect(streams.map(({ destroyed }) => destroyed)).toEqual([true, true]);
   });
 
   it('gives the first five records as items, each with how many there are', async () => {
