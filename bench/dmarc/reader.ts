@@ -5,7 +5,7 @@
 import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { text } from 'node:stream/consumers';
-import { XMLParser } from 'fast-xml-parser';
+import type { XMLParser } from 'fast-xml-parser';
 import { openReport, type ReportFile } from '../../activities/dmarc/open-report.ts';
 import { readReport } from '../../activities/dmarc/read-report.ts';
 import type { AggregateRecord } from '../../protocols/dmarc/aggregate.ts';
@@ -32,8 +32,6 @@ const READERS: Record<string, Reader> = {
   'fast-xml-parser': readTree,
 };
 
-const parser = new XMLParser({ parseTagValue: false, ignoreAttributes: true });
-
 interface Tree {
   feedback?: { record?: Row | Row[] };
 }
@@ -46,6 +44,7 @@ type Result = Record<string, string>;
 
 /** The same step with fast-xml-parser in the parser's place: the whole text, the whole tree, then its records. */
 async function readTree(file: ReportFile, onRecords: Parameters<Reader>[1]): Promise<void> {
+  parser ??= await createParser();
   const tree = parser.parse(await text(file.bytes)) as Tree;
   const all = <T>(one: T | T[] | undefined): T[] => (one === undefined ? [] : Array.isArray(one) ? one : [one]);
   const records = all(tree.feedback?.record).map(({ row, identifiers, auth_results: results }) => ({
@@ -66,6 +65,14 @@ async function* bytesOf(path: string): AsyncGenerator<Uint8Array> {
 }
 
 const SMALL = 65_536;
+
+let parser: XMLParser | undefined;
+
+/** Loaded by its own reader alone, since what is loaded takes memory. */
+async function createParser(): Promise<XMLParser> {
+  const { XMLParser } = await import('fast-xml-parser');
+  return new XMLParser({ parseTagValue: false, ignoreAttributes: true });
+}
 
 async function main(name: string): Promise<Reading> {
   const read = READERS[name];
