@@ -234,15 +234,18 @@ describe.skipIf(browserIsMissing())('the pages about reports, as a person sees t
     await page.close();
   });
 
-  it.runIf(process.env.PICTURES)('has its pictures taken', async () => {
-    const take = async (name: string, path: string, options: BrowserContextOptions) => {
-      const page = await open({ deviceScaleFactor: 1, locale: 'en-GB', ...options });
-      await page.goto(service.url + path);
-      await page.screenshot({ path: join(process.env.PICTURES ?? '', `${name}.png`) });
-      await page.close();
-    };
-    const source = '/dmarc/example.com/sources/192.0.2.1?failing=1';
-    await take('dmarc', '/dmarc/example.com', { viewport: { width: 1280, height: 1330 }, colorScheme: 'light' });
-    await take('dmarc-records', source, { viewport: { width: 1280, height: 620 }, colorScheme: 'dark' });
-  });
+  const pictures = process.env.PICTURES;
+  // Registered only when it is asked for: it looks at nothing, and a test that is skipped fails in CI.
+  if (pictures)
+    it('has its pictures taken', async () => {
+      const take = async (name: string, path: string, options: BrowserContextOptions) => {
+        const page = await open({ deviceScaleFactor: 1, locale: 'en-GB', ...options });
+        await page.goto(service.url + path);
+        await page.screenshot({ path: join(pictures, `${name}.png`) });
+        await page.close();
+      };
+      const source = '/dmarc/example.com/sources/192.0.2.1?failing=1';
+      await take('dmarc', '/dmarc/example.com', { viewport: { width: 1280, height: 1330 }, colorScheme: 'light' });
+      await take('dmarc-records', source, { viewport: { width: 1280, height: 620 }, colorScheme: 'dark' });
+    });
 });
