@@ -4,8 +4,10 @@ import { createResolver } from '../../activities/network/dns.ts';
 import type { ReportingRecord } from '../../protocols/dmarc/reporting-records.ts';
 import { dayBefore } from '../../protocols/dmarc/identity.ts';
 import { addDmarcDomain, removeDmarcDomain } from '../../servers/dmarc/domains.ts';
+import { tlsPostUrl } from '../../servers/dmarc/tls-post.ts';
 import { loadConfiguration } from '../../stores/configuration/load.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
+import { openKeys } from '../../stores/keys/open.ts';
 import { openRecords } from '../../stores/records/open.ts';
 import type { Records } from '../../stores/records/port.ts';
 import { reparse } from '../../servers/jobs/kinds.ts';
@@ -70,7 +72,11 @@ async function add(
   records: Records,
   configuration: Configuration,
 ): Promise<number> {
-  const added = await addDmarcDomain({ domain, address }, records, createResolver(configuration.dns), ACTOR);
+  const surroundings = {
+    resolver: createResolver(configuration.dns),
+    postUrl: (name: string) => tlsPostUrl(name, configuration, () => openKeys(records, configuration)),
+  };
+  const added = await addDmarcDomain({ domain, address }, records, surroundings, ACTOR);
   if (json) process.stdout.write(`${JSON.stringify(added, null, 2)}\n`);
   else {
     process.stdout.write(`Reports about ${added.domain} come to ${added.address}.\n\n`);
@@ -83,6 +89,8 @@ async function add(
           .join(''),
       );
     }
+    if (added.post === null)
+      process.stdout.write('Reports on TLS come by HTTPS too where http.publicUrl is an https URL (docs/dmarc.md).\n');
     process.stdout.write('The first reports come within a day or two:  switchyard dmarc list\n');
   }
   return 0;

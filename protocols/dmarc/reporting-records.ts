@@ -1,6 +1,6 @@
 /** What to publish so that reports about a domain come: RFC 9989 (rua, ruf), RFC 9990 (external destinations), RFC 8460 (TLS). */
 import { isWithin } from './identity.ts';
-import { dmarcRecord, mailtoUri, txt, type DnsRecord } from '../mail/dns-record.ts';
+import { dmarcRecord, mailtoUri, reportUri, txt, type DnsRecord } from '../mail/dns-record.ts';
 
 export interface ReportingRecord extends DnsRecord {
   /** What it does, in a few words. */
@@ -12,8 +12,13 @@ export interface ReportingRecord extends DnsRecord {
 /**
  * @param address a report address, checked
  * @param current the DMARC record that the domain has now, if it has one: the address is added to it, nothing else changes
+ * @param post https URL that takes reports on TLS too; a reporter may send to every destination (RFC 8460, 3)
  */
-export function reportingRecords(domain: string, address: string, current?: string): ReportingRecord[] {
+export function reportingRecords(
+  domain: string,
+  address: string,
+  { current, post }: { current?: string; post?: string | null } = {},
+): ReportingRecord[] {
   const uri = mailtoUri(address);
   const mailDomain = address.slice(address.lastIndexOf('@') + 1);
   const policy =
@@ -23,7 +28,7 @@ export function reportingRecords(domain: string, address: string, current?: stri
   return [
     { ...policy, purpose: 'asks for reports on who sends as the domain', zone: domain },
     {
-      ...txt(`_smtp._tls.${domain}`, `v=TLSRPTv1; rua=${uri}`),
+      ...txt(`_smtp._tls.${domain}`, `v=TLSRPTv1; rua=${[uri, ...(post ? [reportUri(post)] : [])].join(',')}`),
       purpose: 'asks for reports on TLS to its mail hosts',
       zone: domain,
     },

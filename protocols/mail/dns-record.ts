@@ -61,10 +61,12 @@ export function dmarcRecord(domain: {
   return txt(`_dmarc.${domain.domain}`, `v=DMARC1; p=${domain.policy ?? 'none'}${reports}`);
 }
 
-/** An address as a report destination: a comma would part two, an exclamation mark begin a size (RFC 7489, 6.2). */
-export function mailtoUri(address: string): string {
-  return `mailto:${encodeURI(address).replace(/[,!;]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)}`;
-}
+/** An address as a report destination. */
+export const mailtoUri = (address: string): string => reportUri(`mailto:${encodeURI(address)}`);
+
+/** A URI as a report destination: a comma would part two, an exclamation mark begin a size (RFC 7489, 6.2; RFC 8460, 3). */
+export const reportUri = (uri: string): string =>
+  uri.replace(/[,!;]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 
 /** All that a forwarding domain should publish: its key, its sending host, a DMARC policy to begin with. */
 export function suggestRecords(domain: {

@@ -12,7 +12,16 @@ const OWN_LOCAL_PART = 'dmarc-reports';
 
 /** A domain with what is to be published for it. */
 export interface AddedDomain extends DmarcDomain {
+  /** Where reporters POST reports on TLS to; null where others do not reach us by https. */
+  post: string | null;
   records: ReportingRecord[];
+}
+
+/** What the records to publish depend on, beside the domain. */
+interface Surroundings {
+  resolver: Pick<Resolver, 'txt'>;
+  /** `tlsPostUrl` of this installation. */
+  postUrl(domain: string): Promise<string | null>;
 }
 
 /**
@@ -22,7 +31,7 @@ export interface AddedDomain extends DmarcDomain {
 export async function addDmarcDomain(
   wanted: { domain: string; address?: string },
   records: Pick<Records, 'dmarc' | 'rules'>,
-  resolver: Pick<Resolver, 'txt'>,
+  { resolver, postUrl }: Surroundings,
   actor: string,
 ): Promise<AddedDomain> {
   const domain = ruleDomain(wanted.domain);
@@ -32,15 +41,17 @@ export async function addDmarcDomain(
       ? normalizeAddress(wanted.address)
       : (known?.address ?? (await chooseAddress(domain, records)));
   const added = await records.dmarc.domains.put(domain, address, actor);
-  return { ...added, records: await recordsToPublish(added, resolver) };
+  const post = await postUrl(domain);
+  return { ...added, post, records: await recordsToPublish(added, { resolver, postUrl: async () => post }) };
 }
 
 /** What to publish for a domain that has an address, beside what it publishes already. */
 export async function recordsToPublish(
   { domain, address }: DmarcDomain,
-  resolver: Pick<Resolver, 'txt'>,
+  { resolver, postUrl }: Surroundings,
 ): Promise<ReportingRecord[]> {
-  return reportingRecords(domain, address, await currentPolicy(domain, resolver));
+  const [current, post] = await Promise.all([currentPolicy(domain, resolver), postUrl(domain)]);
+  return reportingRecords(domain, address, { current, post });
 }
 
 /** The DMARC record of the domain; none where there is none, or several, or nobody knows now. */

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { Duration, Size } from './units.ts';
-import { MAX_REPORT_BYTES } from '../../protocols/dmarc/limits.ts';
+import { MAX_REPORT_BYTES, MAX_TLS_BYTES } from '../../protocols/dmarc/limits.ts';
 
 const Port = z.number().int().min(1).max(65535);
 /** `host:port`, an IPv6 address in brackets. */
@@ -197,6 +197,19 @@ const Dmarc = z.strictObject({
       members: z.number().int().positive().default(20),
       /** Records of one report: what other report readers take. */
       records: z.number().int().positive().default(500_000),
+    })
+    .prefault({}),
+  /** Reports on TLS by HTTPS (RFC 8460, 5.4). The addresses are public, in the DNS: anyone may try. */
+  post: z
+    .strictObject({
+      /** Packed or not; read into memory. What is larger unpacked is no report that is taken. */
+      size: Size.default(MAX_TLS_BYTES),
+      /** For the whole body. */
+      wait: Duration.default(30_000),
+      /** Bodies that are being read; further ones are told to come again. */
+      atOnce: z.number().int().positive().default(10),
+      /** In all. A reporter sends one a day and domain, and again later what was not taken (RFC 8460, 5.5). */
+      perMinute: z.number().int().positive().default(120),
     })
     .prefault({}),
   /** How long what was refused is kept for a look at it. Reports themselves are kept until they are removed. */

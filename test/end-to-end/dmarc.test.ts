@@ -2,6 +2,7 @@
  * Reports by mail, through real processes: what the reporter is told, what is published, what is in quarantine, who hears
  * of it. `RECORD_HISTORIES=1` keeps the histories of the endings for test/workflows/replay.test.ts.
  */
+import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { Client, Connection } from '@temporalio/client';
@@ -9,8 +10,11 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openDependencies } from '../../activities/open.ts';
 import { FORWARD_DOMAIN, PLAIN_DOMAIN } from '../../cli/demo/world.ts';
+import { tlsPostUrl } from '../../servers/dmarc/tls-post.ts';
 import { settleOpen } from '../../servers/worker/sweep.ts';
 import { openBlobs } from '../../stores/blobs/open.ts';
+import { localUrl } from '../../stores/configuration/addresses.ts';
+import { openKeys } from '../../stores/keys/open.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import { ingestDmarcReportId, type IngestDmarcReportResult } from '../../workflows/dmarc/contract.ts';
 import { activity } from '../stores/contract/activity.ts';
@@ -137,6 +141,67 @@ it('one attachment that is refused does not cost the others', async () => {
   }, 'the run');
   expect(await run.result()).toMatchObject({ outcome: 'quarantined', published: 1, refused: 1 });
   expect(await house.finalRecord(ADDRESS)).toMatchObject({ outcome: 'delivered' });
+});
+
+/** The example of RFC 8460, appendix B, about another domain. */
+const tlsReport = (about = ABOUT, id = '2016-04-01T00:00:00Z_foo') =>
+  JSON.stringify({
+    'organization-name': 'Company-X',
+    'date-range': { 'start-datetime': '2016-04-01T00:00:00Z', 'end-datetime': '2016-04-01T23:59:59Z' },
+    'contact-info': 'sts-reporting@company-x.example',
+    'report-id': id,
+    policies: [
+      {
+        policy: { 'policy-type': 'no-policy-found', 'policy-domain': about },
+        summary: { 'total-successful-session-count': 5326, 'total-failure-session-count': 303 },
+      },
+    ],
+  });
+
+it('a TLS report by POST is 200 when a run reads it, and by mail it is the same report', async () => {
+  const { configuration, addresses } = house.installation;
+  const keys = async () => openKeys(house.records, configuration);
+  const published = await tlsPostUrl(ABOUT, { http: { ...configuration.http, publicUrl: 'https://x.test' } }, keys);
+  const url = (published ?? '').replace('https://x.test', localUrl(addresses.http));
+  const post = async (body: Uint8Array<ArrayBuffer> | string, type = 'application/tlsrpt+gzip') =>
+    (await fetch(url, { method: 'POST', body, headers: { 'content-type': type } })).status;
+  const ended = (bytes: Uint8Array | string) =>
+    client.workflow
+      .getHandle<() => Promise<IngestDmarcReportResult>>(
+        ingestDmarcReportId(
+          createHash('sha256')
+            .update(`${ABOUT}\0report\0${createHash('sha256').update(bytes).digest('hex')}`)
+            .digest('hex'),
+        ),
+      )
+      .result();
+  const gzip = gzipSync(tlsReport());
+  expect(await post(gzip)).toBe(200);
+  expect(await ended(gzip)).toMatchObject({ outcome: 'published', reports: [{ kind: 'tls', messages: 5629 }] });
+
+  const count = async () => (await house.records.dmarc.queries.reports({ domain: ABOUT, kind: 'tls' })).length;
+  expect(await post(gzip)).toBe(200);
+  expect(await post(tlsReport(), 'application/tlsrpt+json')).toBe(200);
+  expect((await ended(gzip)).repeated + (await ended(tlsReport())).repeated).toBe(2);
+  await sendReport({ bytes: tlsReport(), name: 'again.json' });
+  await eventually(async () => (await (await lastRun()).result()).repeated === 1, 'the run of the mail');
+  expect(await count()).toBe(1);
+
+  const bomb = gzipSync(`{"x":"${'x'.repeat(200 * 1_048_576)}`);
+  const foreign = tlsReport('other.test', 'foreign');
+  const spoilt = gzipSync('<html>');
+  for (const [bytes, code] of [
+    [bomb, 'dmarc.too_large'],
+    [foreign, 'dmarc.foreign_domain'],
+    [spoilt, 'dmarc.not_a_report'],
+  ] as const) {
+    expect(await post(bytes)).toBe(200);
+    expect(await ended(bytes)).toMatchObject({ outcome: 'quarantined', reports: [{ code }] });
+    const [kept] = await house.records.dmarc.quarantine.list({ domain: ABOUT });
+    expect(kept).toMatchObject({ code, address: null, mail: null });
+    expect((await buffer(await blobs.read(kept?.blob.key ?? ''))).equals(Buffer.from(bytes))).toBe(true);
+  }
+  expect(await count()).toBe(1);
 });
 
 it('a run that is cancelled leaves the mail in quarantine', async () => {

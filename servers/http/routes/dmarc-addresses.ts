@@ -1,6 +1,8 @@
 /** Report addresses: which domains are reported about, where the reports come to, and what to publish for it. */
 import { z } from 'zod';
 import { addDmarcDomain, recordsToPublish, removeDmarcDomain } from '../../dmarc/domains.ts';
+import { tlsPostUrl } from '../../dmarc/tls-post.ts';
+import type { HttpContext } from '../context.ts';
 import { findDomain } from '../dmarc/find.ts';
 import { defineRoute, type Route } from '../route.ts';
 
@@ -19,7 +21,13 @@ const Added = z.object({
   domain: z.string(),
   address: z.string().describe('Where the reports come to.'),
   createdAt: z.string(),
+  post: z.string().nullable().describe('Where reporters POST reports on TLS to; none without an https URL of ours.'),
   records: z.array(DnsRecord).describe('What to publish. A DMARC record that is there is added to.'),
+});
+
+const surroundings = ({ configuration, keys, resolver }: HttpContext['dependencies']) => ({
+  resolver,
+  postUrl: (domain: string) => tlsPostUrl(domain, configuration, async () => keys),
 });
 
 export const dmarcAddressRoutes: readonly Route[] = [
@@ -48,8 +56,8 @@ export const dmarcAddressRoutes: readonly Route[] = [
       'dmarc.mail_domain_unknown',
     ],
     async handle({ http, context: { dependencies }, token, body }) {
-      const { records, resolver } = dependencies;
-      return http.json(await addDmarcDomain(body, records, resolver, `token:${token.name}`));
+      const actor = `token:${token.name}`;
+      return http.json(await addDmarcDomain(body, dependencies.records, surroundings(dependencies), actor));
     },
   }),
   defineRoute({
@@ -65,7 +73,7 @@ export const dmarcAddressRoutes: readonly Route[] = [
       const { domain, address } = await findDomain(dependencies.records.dmarc, path.domain ?? '');
       const known = await dependencies.records.dmarc.domains.get(domain);
       return http.json({
-        items: known && address !== null ? await recordsToPublish(known, dependencies.resolver) : [],
+        items: known && address !== null ? await recordsToPublish(known, surroundings(dependencies)) : [],
       });
     },
   }),

@@ -35,10 +35,20 @@ describe('what to publish for reports', () => {
       'v=DMARC1; rua=mailto:x@b.test,mailto:R@A.test!10m; p=none',
     ],
   ])('adds the address to %s and changes nothing else', (current, wanted) => {
-    expect(values('a.test', 'r@a.test', current)[0]).toEqual(['_dmarc.a.test', wanted]);
+    expect(values('a.test', 'r@a.test', { current })[0]).toEqual(['_dmarc.a.test', wanted]);
+  });
+
+  // RFC 8460, 3: destinations with commas between them.
+  it('has a URL beside the address for reports on TLS, and for these alone', () => {
+    const [policy, tls] = values('example.com', 'r@example.com', { post: 'https://reporting.example.com/v1/tlsrpt' });
+    expect(policy?.[1]).not.toContain('https');
+    expect(tls?.[1]).toBe('v=TLSRPTv1; rua=mailto:r@example.com,https://reporting.example.com/v1/tlsrpt');
   });
 
   it('escapes what would part two addresses', () => {
     expect(values('a.test', 'x,y!z@a.test')[0]?.[1]).toContain('rua=mailto:x%2Cy%21z@a.test');
+    expect(values('a.test', 'r@a.test', { post: 'https://a.test/x,y;z' })[1]?.[1]).toContain(
+      ',https://a.test/x%2Cy%3Bz',
+    );
   });
 });

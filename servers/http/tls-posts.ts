@@ -1,0 +1,177 @@
+/**
+ * Reports on TLS as reporters POST them (RFC 8460, 5.4). Whoever knows the address of a domain may send, so it is asked
+ * for first, and everything has an end: bytes, time, how many. 200 means stored, with a run that reads it. What is sent
+ * again after a 200 meets the same report, and counts once.
+ */
+import type { Context, Hono } from 'hono';
+import { rawPrefix } from '../../activities/dmarc/raw.ts';
+import { quarantine } from '../../activities/dmarc/quarantine.ts';
+import { detectFormat, type Format } from '../../protocols/dmarc/detect.ts';
+import { dmarcError } from '../../protocols/dmarc/errors.ts';
+import { PermanentError, TemporaryError } from '../../protocols/errors.ts';
+import { taskQueues } from '../../workflows/mail/contract.ts';
+import { givenReportRun, startIngestion } from '../dmarc/ingestion.ts';
+import { isTlsPostKey, TLS_POST_PATH } from '../dmarc/tls-post.ts';
+import type { HttpContext, HttpEnv } from './context.ts';
+import { askTemporal } from './runs.ts';
+
+/** RFC 8460, 6.4 and 6.5, and what is said in their place. What it is the bytes say. */
+const TYPES: ReadonlySet<string> = new Set([
+  'application/tlsrpt+gzip',
+  'application/tlsrpt+json',
+  'application/gzip',
+  'application/json',
+  'application/octet-stream',
+]);
+const MINUTE = 60_000;
+
+type Post = HttpContext['configuration']['dmarc']['post'];
+
+export function mountTlsPosts(app: Hono<HttpEnv>, context: HttpContext): void {
+  const gate = createGate(context.configuration.dmarc.post);
+  app.post(`${TLS_POST_PATH}/:domain/:key`, async (http) => {
+    http.set('route', `${TLS_POST_PATH}/{domain}/{key}`);
+    try {
+      const domain = await domainAt(http, context);
+      demandType(http);
+      const bytes = await gate(() => readReport(http, context.configuration.dmarc.post));
+      await take(bytes, domain, context);
+      return http.text('The report is stored, and is read now.\n');
+    } catch (thrown) {
+      // Nobody reads what may still come of the body.
+      http.header('connection', 'close');
+      throw thrown;
+    }
+  });
+}
+
+/** @throws PermanentError `page.missing`: whoever tries learns nothing of which domains there are */
+async function domainAt(http: Context<HttpEnv>, { dependencies }: HttpContext): Promise<string> {
+  const { domain = '', key = '' } = http.req.param() as Record<string, string>;
+  const { keys, records } = dependencies;
+  if ((await isTlsPostKey(domain, key, keys)) && (await records.dmarc.domains.get(domain))) return domain;
+  throw new PermanentError({
+    code: 'page.missing',
+    message: 'No reports are taken at this address.',
+    fix: 'See the record _smtp._tls of the domain: the address may have changed.',
+  });
+}
+
+/** @throws PermanentError `request.type_unknown` */
+function demandType(http: Context<HttpEnv>): void {
+  const given = http.req.header('content-type');
+  const type = given?.split(';', 1)[0]?.trim().toLowerCase();
+  if (type === undefined || TYPES.has(type)) return;
+  throw new PermanentError({
+    code: 'request.type_unknown',
+    message: `A report does not come as ${JSON.stringify(type.slice(0, 100))}.`,
+    fix: 'Send it as application/tlsrpt+gzip or application/tlsrpt+json (RFC 8460, 5.4).',
+  });
+}
+
+/** Lets as many through at once, and in a minute, as the configuration says. */
+function createGate({ atOnce, perMinute }: Post): <Result>(work: () => Promise<Result>) => Promise<Result> {
+  let open = 0;
+  let minute = 0;
+  let taken = 0;
+  return async (work) => {
+    const now = Math.floor(Date.now() / MINUTE);
+    if (now !== minute) [minute, taken] = [now, 0];
+    if (open >= atOnce || taken >= perMinute)
+      throw new TemporaryError({
+        code: 'request.too_many',
+        message: 'Too many reports come at the moment.',
+        fix: 'Send it again later (RFC 8460, 5.5).',
+        retryAfterMs: MINUTE,
+      });
+    taken += 1;
+    open += 1;
+    try {
+      return await work();
+    } finally {
+      open -= 1;
+    }
+  };
+}
+
+/** @throws PermanentError `input.too_large`, `request.too_slow`, `request.incomplete` */
+async function readReport(http: Context<HttpEnv>, { size, wait }: Post): Promise<Buffer> {
+  if (Number(http.req.header('content-length') ?? 0) > size) throw tooLarge(size);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(tooSlow(wait)), wait);
+  });
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  try {
+    const reader = http.req.raw.body?.getReader();
+    // It is not cancelled: that would take the connection from under the answer.
+    for (;;) {
+      const next = await Promise.race([reader?.read(), late]);
+      if (!next || next.done) return Buffer.concat(chunks);
+      length += next.value.byteLength;
+      if (length > size) throw tooLarge(size);
+      chunks.push(next.value);
+    }
+  } catch (thrown) {
+    if (thrown instanceof PermanentError) throw thrown;
+    throw new PermanentError({
+      code: 'request.incomplete',
+      message: 'The connection ended before the report did.',
+      fix: 'Send it again.',
+      cause: thrown,
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const tooLarge = (size: number): PermanentError =>
+  new PermanentError({
+    code: 'input.too_large',
+    message: `The report is larger than ${size} bytes.`,
+    fix: 'Pack it with gzip (RFC 8460, 5.2), or report shorter intervals.',
+    details: { maxBytes: size },
+  });
+
+const tooSlow = (wait: number): PermanentError =>
+  new PermanentError({
+    code: 'request.too_slow',
+    message: `The report was not here after ${Math.round(wait / 1_000)} seconds.`,
+    fix: 'Send it again over a better connection.',
+  });
+
+/**
+ * Stores it and sees that a run reads it. What cannot be a report by its first bytes is in quarantine, and the reporter
+ * is told at once.
+ * @throws PermanentError `dmarc.empty`, `dmarc.not_a_report`; TemporaryError of the stores and of Temporal
+ */
+async function take(bytes: Buffer, domain: string, context: HttpContext): Promise<void> {
+  const { dependencies, temporal, configuration } = context;
+  if (bytes.length === 0) throw dmarcError('dmarc.empty', 'There is nothing in it.');
+  const receivedAt = new Date().toISOString();
+  const prefix = rawPrefix(receivedAt);
+  const blob = await dependencies.blobs.write(once(bytes), { prefix, maxBytes: bytes.length });
+  const refusal = refusalOf(detectFormat(bytes));
+  if (refusal) {
+    const { code, message } = refusal;
+    const act = `post/${domain}/${blob.sha256}`;
+    const nobody = { address: null, sender: null, file: null, mail: null };
+    await quarantine({ ...nobody, act, domain, receivedAt, code, message, blob }, dependencies);
+    throw refusal;
+  }
+  const { id, input } = await givenReportRun({ message: blob, kind: 'report', domain }, dependencies);
+  const { main } = taskQueues(configuration.temporal.taskQueue);
+  await askTemporal(context, () => startIngestion(temporal, main, id, input));
+}
+
+function refusalOf(format: Format): PermanentError | undefined {
+  if (format === 'gzip' || format === 'json') return undefined;
+  return dmarcError('dmarc.not_a_report', `It is ${format}, and no gzip or JSON, which a report on TLS is.`, {
+    format,
+  });
+}
+
+async function* once(bytes: Buffer): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
