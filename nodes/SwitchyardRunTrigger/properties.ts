@@ -26,8 +26,9 @@ export const properties: INodeProperties[] = [
       { name: 'Terminated', value: 'terminated', description: 'Somebody ended the run by force' },
       { name: 'Timed Out', value: 'timed_out', description: 'The run had no more time' },
     ],
-    default: ['failed', 'cancelled', 'terminated', 'timed_out', 'bounced'],
-    description: 'Ends that start the workflow. None chosen means all that did not end well.',
+    default: ['failed', 'cancelled', 'terminated', 'timed_out', 'bounced', 'quarantined'],
+    description:
+      'Ends that start the workflow. None chosen means all that somebody should look at, which is what is chosen here at first.',
   },
   {
     displayName: 'Workflow Names or IDs',

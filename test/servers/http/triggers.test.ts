@@ -91,7 +91,7 @@ describe('a registration', () => {
     const body = { kind: 'run', name: 'Watch', callbackUrl: n8n.url('/webhook/2/run') };
     expect((await put('watch', body)).json).toMatchObject({
       workflows: [],
-      outcomes: ['failed', 'cancelled', 'terminated', 'timed_out', 'bounced'],
+      outcomes: ['failed', 'cancelled', 'terminated', 'timed_out', 'bounced', 'quarantined'],
     });
     expect((await put('watch', { ...body, workflows: ['routeMail'], outcomes: ['completed'] })).json).toMatchObject({
       workflows: ['routeMail'],
