@@ -1,7 +1,8 @@
 /**
- * Work on a job inside a step. While it lasts the step holds a lease in the records, renewed every few seconds: the next
- * job of the key begins only when no lease is left, and a second attempt at the step only when the first has surely
- * stopped, be its worker dead, paused, or cut off from Temporal.
+ * Work on a job inside a step. While it lasts the step holds the job's lease in the records, renewed every few seconds:
+ * whatever comes next, a second attempt at the step, the clean-up, the next job of the key, begins only when this one has
+ * surely stopped, be its worker dead, paused, or cut off from Temporal. So a job has one step at work at a time; one that
+ * wants to do much at once does it inside a step.
  */
 import { randomUUID } from 'node:crypto';
 import { PermanentError, TemporaryError, messageOf } from '../../protocols/errors.ts';
@@ -50,7 +51,7 @@ export async function inJob<T>(
 
   async function renew(): Promise<number> {
     const next = Date.now() + LEASE;
-    await jobs.lease(job, step.idempotencyKey, holder, new Date(next).toISOString());
+    await jobs.lease(job, holder, new Date(next).toISOString());
     return next;
   }
   const keep = repeat(RENEW_EVERY, async () => {
@@ -96,7 +97,7 @@ export async function inJob<T>(
   } finally {
     for (const timer of [keep, watch, show]) clearInterval(timer);
     await write().catch(() => undefined);
-    await jobs.release(job, step.idempotencyKey, holder).catch(() => undefined);
+    await jobs.release(job, holder).catch(() => undefined);
   }
 }
 

@@ -111,12 +111,12 @@ export interface JobRecords {
   /** Lines after the given number, in their order. */
   lines(id: string, after?: number, limit?: number): Promise<JobLine[]>;
   /**
-   * Says that a step of the job is at work until the time. While one is, no other job of the key is taken, and the same
-   * act is not begun twice. @param act the same for every attempt @param holder this attempt
-   * @throws PermanentError `job.over`; TemporaryError `job.leased` while another attempt at the act may be at work
+   * Says that a step of the job is at work until the time. While one is, no other step of the job begins, and no other
+   * job of the key is taken. @param holder this attempt at this step
+   * @throws PermanentError `job.over`; TemporaryError `job.leased` while another one may be at work
    */
-  lease(id: string, act: string, holder: string, until: string): Promise<void>;
-  release(id: string, act: string, holder: string): Promise<void>;
+  lease(id: string, holder: string, until: string): Promise<void>;
+  release(id: string, holder: string): Promise<void>;
   /** Open jobs, oldest first, at most 1,000, from after the given one. */
   open(after?: string): Promise<Job[]>;
   /** Removes jobs that ended before the time. Returns how many. */

@@ -98,32 +98,22 @@ export function jobRecords(database: Database): JobRecords {
         .limit(pageSize(limit))
         .execute();
     },
-    async lease(id, act, holder, until) {
+    async lease(id, holder, until) {
       const isRunning = await aloneWith(id, async (transaction, job) => {
         if (!RUNNING.includes(job.state)) return false;
-        const held = await transaction
-          .selectFrom('job_leases')
-          .selectAll()
-          .where('job_id', '=', id)
-          .where('act', '=', act)
-          .executeTakeFirst();
+        const held = await transaction.selectFrom('job_leases').selectAll().where('job_id', '=', id).executeTakeFirst();
         if (held && held.holder !== holder && held.until > timeNow()) throw leased(id, held.until);
         await transaction
           .insertInto('job_leases')
-          .values({ job_id: id, act, holder, until })
-          .onConflict((conflict) => conflict.columns(['job_id', 'act']).doUpdateSet({ holder, until }))
+          .values({ job_id: id, holder, until })
+          .onConflict((conflict) => conflict.column('job_id').doUpdateSet({ holder, until }))
           .execute();
         return true;
       });
       if (!isRunning) throw over(id);
     },
-    async release(id, act, holder) {
-      await database
-        .deleteFrom('job_leases')
-        .where('job_id', '=', id)
-        .where('act', '=', act)
-        .where('holder', '=', holder)
-        .execute();
+    async release(id, holder) {
+      await database.deleteFrom('job_leases').where('job_id', '=', id).where('holder', '=', holder).execute();
     },
     async open(after) {
       let query = database.selectFrom('jobs').selectAll().where('state', 'in', OPEN).orderBy('id').limit(SWEEP);
@@ -287,7 +277,7 @@ function over(id: string): PermanentError {
 function leased(id: string, until: string): TemporaryError {
   return new TemporaryError({
     code: 'job.leased',
-    message: `An earlier attempt at this step of the job ${id} may still be at work, at most until ${until}.`,
+    message: `Another step of the job ${id}, or an earlier attempt at this one, may still be at work, at most until ${until}.`,
     fix: 'It is tried again by itself.',
     details: { job: id, until },
     retryAfterMs: Math.max(250, Date.parse(until) - Date.now()),

@@ -200,10 +200,10 @@ describe('the Temporal server', () => {
       await eventually(
         () =>
           bench.sweep().then(
-            (woken) => woken > 0,
+            () => true,
             () => false,
           ),
-        'the sweep',
+        'a sweep that meets the server',
       );
       const ends = await Promise.all([first, ...meanwhile].map(({ job }) => bench.job(job.id, ...FINAL)));
       expect(ends.map(({ state }) => state)).toEqual(['cancelled', 'superseded', 'done']);

@@ -58,11 +58,9 @@ export const jobs: Migration = {
       .execute();
     await database.schema
       .createTable('job_leases')
-      .addColumn('job_id', 'text', (column) => column.notNull())
-      .addColumn('act', 'text', (column) => column.notNull())
+      .addColumn('job_id', 'text', (column) => column.primaryKey().notNull())
       .addColumn('holder', 'text', (column) => column.notNull())
       .addColumn('until', 'text', (column) => column.notNull())
-      .addPrimaryKeyConstraint('job_leases_key', ['job_id', 'act'])
       .execute();
   },
 };

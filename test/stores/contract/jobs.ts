@@ -51,7 +51,7 @@ export function jobsContract(name: string, open: () => Promise<OpenedRecords>): 
       await expect(jobs.progress('no-id', { done: 1, total: 2, words: '' })).rejects.toMatchObject({
         code: 'job.over',
       });
-      await expect(jobs.lease('no-id', 'act', 'h', soon(1_000))).rejects.toMatchObject({ code: 'job.over' });
+      await expect(jobs.lease('no-id', 'h', soon(1_000))).rejects.toMatchObject({ code: 'job.over' });
     });
 
     it('goes from waiting to running to done, with a log', async () => {
@@ -78,7 +78,7 @@ export function jobsContract(name: string, open: () => Promise<OpenedRecords>): 
       await jobs.cancel(id, { code: 'job.cancelled', text: 'no' });
       expect(await jobs.get(id)).toMatchObject({ state: 'failed', errorCode: 'x.broken', errorText: 'It broke.' });
       await expect(jobs.progress(id, { done: 1, total: 2, words: '' })).rejects.toMatchObject({ code: 'job.over' });
-      await expect(jobs.lease(id, 'act', 'h', soon(1_000))).rejects.toMatchObject({ code: 'job.over' });
+      await expect(jobs.lease(id, 'h', soon(1_000))).rejects.toMatchObject({ code: 'job.over' });
       expect(await jobs.take(key, 'a')).toEqual({});
     });
 
@@ -159,25 +159,23 @@ export function jobsContract(name: string, open: () => Promise<OpenedRecords>): 
     it('takes no job while a step of an ended one may be at work', async () => {
       const { id, key } = await running();
       const until = soon(60_000);
-      await jobs.lease(id, 'act', 'one', until);
-      await jobs.lease(id, 'other act', 'two', soon(1_000));
+      await jobs.lease(id, 'one', until);
       await jobs.end(id, { state: 'cancelled', code: 'job.cancelled', text: 'x' });
       const next = await request({ key });
       expect(await jobs.take(key, 'a')).toEqual({ leasedUntil: until });
-      await jobs.release(id, 'act', 'somebody else');
+      await jobs.release(id, 'somebody else');
       expect(await jobs.take(key, 'a')).toEqual({ leasedUntil: until });
-      await jobs.release(id, 'act', 'one');
-      await jobs.release(id, 'other act', 'two');
+      await jobs.release(id, 'one');
       expect((await jobs.take(key, 'a')).job?.id).toBe(next.id);
     });
 
-    it('lets an act be begun again only when its lease is over', async () => {
+    it('lets another step or attempt begin only when the lease is over', async () => {
       const { id } = await running();
-      await jobs.lease(id, 'act', 'one', soon(60_000));
-      await expect(jobs.lease(id, 'act', 'two', soon(60_000))).rejects.toMatchObject({ code: 'job.leased' });
-      await jobs.lease(id, 'act', 'one', soon(-1));
-      await jobs.lease(id, 'act', 'two', soon(60_000));
-      await expect(jobs.lease(id, 'act', 'one', soon(60_000))).rejects.toMatchObject({ code: 'job.leased' });
+      await jobs.lease(id, 'one', soon(60_000));
+      await expect(jobs.lease(id, 'two', soon(60_000))).rejects.toMatchObject({ code: 'job.leased' });
+      await jobs.lease(id, 'one', soon(-1));
+      await jobs.lease(id, 'two', soon(60_000));
+      await expect(jobs.lease(id, 'one', soon(60_000))).rejects.toMatchObject({ code: 'job.leased' });
     });
 
     it('keeps the newest lines of a long log, cut', async () => {
@@ -257,7 +255,7 @@ export function jobsContract(name: string, open: () => Promise<OpenedRecords>): 
         const { id, key } = await running();
         await request({ key });
         const [lease, taken] = await Promise.allSettled([
-          jobs.lease(id, 'act', 'one', soon(60_000)),
+          jobs.lease(id, 'one', soon(60_000)),
           jobs.end(id, { state: 'cancelled', code: null, text: null }).then(() => jobs.take(key, 'b')),
         ]);
         const next = taken.status === 'fulfilled' ? taken.value : {};
