@@ -20,4 +20,6 @@ export interface Dependencies {
   dialer: Dialer;
   /** Calls those who registered a trigger, signed. */
   callbacks: Callbacks;
+  /** Where people reach the pages, without a slash at the end: for links. */
+  publicUrl: string;
 }

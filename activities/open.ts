@@ -45,6 +45,7 @@ export async function openDependencies(
     authenticator,
     dialer,
     callbacks,
+    publicUrl: publicUrl(configuration, addresses),
     async close() {
       await dialer.close();
       await authenticator.close();

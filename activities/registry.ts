@@ -9,6 +9,7 @@ import { publishReport } from './dmarc/publish-report.ts';
 import { quarantineReport } from './dmarc/quarantine.ts';
 import { rereadSome } from './dmarc/reread-some.ts';
 import { storeReport } from './dmarc/store-report.ts';
+import { summarize } from './dmarc/summarize.ts';
 import { endJob } from './jobs/end-job.ts';
 import { lookAfterJob } from './jobs/look-after-job.ts';
 import { takeJob } from './jobs/take-job.ts';
@@ -47,6 +48,7 @@ export const steps: readonly Step[] = [
   enrich,
   publishReport,
   quarantineReport,
+  summarize,
   notify,
   beginReread,
   rereadSome,

@@ -12,6 +12,7 @@ import { openRecords } from '../../stores/records/open.ts';
 import type { Records } from '../../stores/records/port.ts';
 import { reparse } from '../../servers/jobs/kinds.ts';
 import { askAndFollow } from '../jobs/ask.ts';
+import { summary as summaryOf } from '../dmarc/summary.ts';
 import { formatTable } from '../table.ts';
 import { UsageError } from '../usage.ts';
 
@@ -20,12 +21,16 @@ export const summary = 'Take reports about domains: add one, list them';
 const HELP = `switchyard dmarc [list] [--json]
 switchyard dmarc add DOMAIN [--address LOCAL@OURDOMAIN] [--json]
 switchyard dmarc remove DOMAIN
+switchyard dmarc summary [DOMAIN] [--days 7] [--send TO[,TO] [--from ADDRESS]] [--json]
 switchyard dmarc reparse [--detach]
 
   add       gives the domain a report address and prints what to publish;
             again, it prints the same, or moves the reports to another address
   list      the domains, their addresses, and what was reported of late
   remove    mail to the address is refused; what was reported stays
+  summary   what was reported up to yesterday beside as many days before, new
+            senders that fail, advice; of one domain or of all
+  --send    mails it, as text and HTML; who may get mail: mail.send.to
   reparse   reads all stored reports anew, as after a change of the parser; the
             old figures hold until the new ones are complete (switchyard jobs)
   --detach  does not wait for its end
@@ -41,6 +46,9 @@ export async function run(args: string[]): Promise<number> {
     options: {
       address: { type: 'string' },
       json: { type: 'boolean', default: false },
+      days: { type: 'string' },
+      send: { type: 'string' },
+      from: { type: 'string' },
       detach: { type: 'boolean', default: false },
       config: { type: 'string' },
       verbose: { type: 'boolean' },
@@ -53,9 +61,10 @@ export async function run(args: string[]): Promise<number> {
   }
   const [action = 'list', domain, ...rest] = positionals;
   const isAlone = ['list', 'reparse'].includes(action);
-  if (rest.length > 0 || !(isAlone ? domain === undefined : ['add', 'remove'].includes(action) && domain))
-    throw new UsageError(`Write it like this:\n${HELP}`);
+  const isWhole = isAlone ? domain === undefined : ['add', 'remove'].includes(action) && domain;
+  if (rest.length > 0 || !(isWhole || action === 'summary')) throw new UsageError(`Write it like this:\n${HELP}`);
   const configuration = await loadConfiguration({ file: values.config });
+  if (action === 'summary') return summaryOf({ domain, ...values }, configuration);
   const records = await openRecords(configuration);
   try {
     if (action === 'add') return await add({ domain: domain ?? '', ...values }, records, configuration);

@@ -85,6 +85,12 @@ export const choice: INodeProperties[] = [
       action: 'See what a stricter policy would hit',
       description: 'Messages that quarantine or reject would have touched, by service',
     },
+    {
+      name: 'Write Summary',
+      value: 'writeSummary',
+      action: 'Write a summary for a mail',
+      description: 'Figures beside those before, new senders that fail, advice: subject, text and HTML of a mail',
+    },
   ]),
   operationOf('failure', 'getAll', [{ name: 'Get Many', value: 'getAll', action: 'Get many failure reports' }]),
   operationOf('quarantine', 'getAll', [

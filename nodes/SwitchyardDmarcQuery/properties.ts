@@ -89,6 +89,12 @@ export const properties: INodeProperties[] = [
       },
     },
   },
+  {
+    ...DOMAIN,
+    required: false,
+    displayOptions: { show: { resource: ['domain'], operation: ['writeSummary'] } },
+    description: 'The domain that it is about. Empty for all of them in one.',
+  },
   { ...DOMAIN, displayOptions: { show: { resource: ['failure', 'source'] } } },
   { ...DOMAIN, displayOptions: { show: { resource: ['report'], operation: ['getAll'] } } },
   {
@@ -161,6 +167,11 @@ export const properties: INodeProperties[] = [
   },
   filters({ resource: ['domain'], operation: ['getAll'] }, days),
   filters({ resource: ['domain'], operation: ['getServices', 'getSummary', 'getTls', 'getWhatIf'] }, days, from, to),
+  filters(
+    { resource: ['domain'], operation: ['writeSummary'] },
+    { ...days, default: 7, description: 'How many days, and as many before to compare with' },
+    { ...to, description: 'Last day, in UTC, inclusive; yesterday without it' },
+  ),
   filters({ resource: ['domain'], operation: ['getDays'] }, days, from, service, to),
   filters({ resource: ['source'], operation: ['getAll'] }, days, from, failing, service, to),
   filters(

@@ -17,6 +17,7 @@ import { blobRoutes } from './routes/blobs.ts';
 import { dmarcAddressRoutes } from './routes/dmarc-addresses.ts';
 import { dmarcDomainRoutes } from './routes/dmarc-domains.ts';
 import { dmarcReportRoutes } from './routes/dmarc-reports.ts';
+import { dmarcSummaryRoutes } from './routes/dmarc-summary.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { mailRoutes } from './routes/mail.ts';
 import { runRoutes } from './routes/runs.ts';
@@ -47,6 +48,7 @@ export function createApp(context: HttpContext): Hono<HttpEnv> {
     ...dmarcAddressRoutes,
     ...dmarcDomainRoutes,
     ...dmarcReportRoutes,
+    ...dmarcSummaryRoutes,
     ...triggerRoutes,
   ];
   const app = new Hono<HttpEnv>();

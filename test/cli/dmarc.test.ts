@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openRecords } from '../../stores/records/open.ts';
+import { startPeer } from '../support/smtp-peer.ts';
 import { commandFolder, type Folder } from './command-folder.ts';
 
 let folder: Folder;
@@ -21,6 +22,36 @@ describe('switchyard dmarc', () => {
     const { status, stderr } = await folder.run(['dmarc', 'remove', 'a.test']);
     expect([status, stderr]).toEqual([1, expect.stringContaining('switchyard dmarc list')]);
     expect((await folder.run(['dmarc', 'add', 'a.test'])).stderr).toContain('mail.domains');
+  });
+
+  test('a summary is printed, or mailed to who may get mail, once', async () => {
+    const peer = await startPeer();
+    const own = await commandFolder(
+      `hostname: mx.test\nmail: {domains: {mail.test: {}}, send: {to: [ann@peer.test]}}\n` +
+        `outbound: {transport: {peer.test: "127.0.0.1:${peer.port}"}, allow: [127.0.0.1]}\n`,
+    );
+    try {
+      const records = await openRecords({ state: join(own.path, '.switchyard') });
+      await records.rules.applyDeclared([{ domain: 'mail.test', rules: [] }]);
+      await records.dmarc.domains.put('example.test', 'r@mail.test', 'test');
+      await records.close();
+      expect((await own.run(['dmarc', 'summary', '--days', 'x'])).status).toBe(2);
+      expect((await own.run(['dmarc', 'summary', 'other.test'])).stderr).toContain('switchyard dmarc list');
+      const { stdout } = await own.run(['dmarc', 'summary', 'example.test', '--days', '30']);
+      expect(stdout).toMatch(/^example\.test \(policy: not known yet\)\n {2}0 messages, no mail \(the 30 days before/m);
+      expect((await own.run(['dmarc', 'summary', '--send', 'eve@peer.test'])).stderr).toContain('mail.send.to');
+      await own.run(['keys', 'create', 'mail.test']);
+      const sending = ['dmarc', 'summary', '--send', 'ann@peer.test'];
+      expect(await own.run(sending)).toMatchObject({ status: 0, stdout: 'ann@peer.test: delivered\n' });
+      expect(await own.run(sending)).toMatchObject({ status: 0, stdout: 'ann@peer.test: delivered\n' });
+      expect(peer.messages).toHaveLength(1);
+      const mail = String(peer.messages[0]);
+      expect(mail).toMatch(/^Subject: DMARC of example\.test: no mail reported\r$/m);
+      expect(mail).toMatch(/^From: Switchyard <dmarc@mail\.test>\r$/m);
+    } finally {
+      await own.remove();
+      await peer.close();
+    }
   });
 
   test('a domain is added, listed with what was reported, and removed', async () => {

@@ -7,6 +7,7 @@ import { blobRoutes } from '../../servers/http/routes/blobs.ts';
 import { dmarcAddressRoutes } from '../../servers/http/routes/dmarc-addresses.ts';
 import { dmarcDomainRoutes } from '../../servers/http/routes/dmarc-domains.ts';
 import { dmarcReportRoutes } from '../../servers/http/routes/dmarc-reports.ts';
+import { dmarcSummaryRoutes } from '../../servers/http/routes/dmarc-summary.ts';
 import { mailRoutes } from '../../servers/http/routes/mail.ts';
 import { runRoutes } from '../../servers/http/routes/runs.ts';
 import { stepRoutes } from '../../servers/http/routes/steps.ts';
@@ -22,6 +23,7 @@ const routes: Route[] = [
   ...dmarcAddressRoutes,
   ...dmarcDomainRoutes,
   ...dmarcReportRoutes,
+  ...dmarcSummaryRoutes,
 ];
 
 /** The route of a call; its query and body are what the route takes. */

@@ -21,6 +21,7 @@ const QUESTIONS: Record<string, [parameters: IDataObject, path: string]> = {
   'domain.getSummary': [{ ...OF, filters: RANGE }, `${DOMAIN}/summary`],
   'domain.getTls': [{ ...OF, filters: { days: 90 } }, `${DOMAIN}/tls`],
   'domain.getWhatIf': [{ ...OF, filters: RANGE }, `${DOMAIN}/what-if`],
+  'domain.writeSummary': [{ domain: '', filters: { days: 366, to: '2026-10-31' } }, '/v1/dmarc/summary'],
   'domain.remove': [{ domain: 'gone.example' }, DOMAIN],
   'failure.getAll': [OF, `${DOMAIN}/failures`],
   'quarantine.delete': [{ entryId: 'q1' }, '/v1/dmarc/quarantine/{id}'],
@@ -127,6 +128,29 @@ describe.skipIf(!hasN8n)('Query DMARC', () => {
     expect((await ask('domain.getAdvice', OF)).json).toMatchObject([
       { domain: 'example.com', title: expect.any(String) },
     ]);
+  });
+
+  it('writes a summary of one domain or of all, and none where no domain is known', async () => {
+    const filters = { to: '2026-10-01' };
+    const [all] = (await ask('domain.writeSummary', { filters })).json;
+    expect(all).toMatchObject({ from: '2026-09-25', now: { messages: 60 }, domains: [{ domain: 'example.com' }] });
+    for (const name of ['subject', 'text', 'html']) expect(all?.[name]).toContain('60 messages');
+    expect((await ask('domain.writeSummary', { ...OF, filters })).json).toEqual([all]);
+    await expect(ask('domain.writeSummary', { domain: 'nobody.example' })).rejects.toMatchObject({
+      context: { switchyard: { code: 'dmarc.domain_missing' } },
+    });
+    const nothing = await startService();
+    const { json } = await nothing.call('GET', '/v1/dmarc/summary');
+    await nothing.close();
+    const { domain } = await import('../../nodes/SwitchyardDmarcQuery/operations/domain.ts');
+    const empty = await startRecorder({ answer: () => ({ status: 200, body: json }) });
+    const { context } = stage({
+      credential: { baseUrl: empty.url, token },
+      parameters: { domain: '', filters: {} },
+      items: [{ json: {} }],
+    });
+    expect(await domain.writeSummary(context, 0)).toEqual({ items: [] });
+    await empty.close();
   });
 
   it('gives the records of a report, as many as are asked for', async () => {

@@ -30,6 +30,14 @@ const getWhatIf: Ask = async (context, i) => {
   return { result: { domain: domainOf(context, i), from, to, ...(whatIf as IDataObject) } };
 };
 
+/** Without a domain that is known there is nothing to write about, and so no item. */
+const writeSummary: Ask = async (context, i) => {
+  const domain = ((context.getNodeParameter('domain', i) as string | null) ?? '').trim();
+  const query = { ...filtersOf(context, i), ...(domain ? { domain } : {}) };
+  const summary = await ask(context, i, { path: '/v1/dmarc/summary', query });
+  return (summary.domains as IDataObject[]).length > 0 ? { result: summary } : { items: [] };
+};
+
 const getOne =
   (page: string): Ask =>
   async (context, i) => ({
@@ -52,4 +60,5 @@ export const domain = {
   getTls: getOne('/tls'),
   getWhatIf,
   remove,
+  writeSummary,
 };
