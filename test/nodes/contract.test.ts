@@ -45,6 +45,7 @@ const INPUTS: Record<string, IDataObject> = {
   'dmarc.parseReport': { report: BLOB },
   'dmarc.enrich': { report: BLOB },
   'dmarc.publishReport': { report: BLOB, domain: 'demo.test' },
+  'dmarc.summarize': { domain: 'demo.test', days: 30, to: '2026-11-22' },
 };
 
 let service: Service;
