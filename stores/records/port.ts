@@ -64,6 +64,7 @@ export interface RuleRecords {
   /**
    * Makes the rules and domains with source `file` exactly these, in one transaction, auditing each change.
    * A rule made through the API is left alone unless the file declares the same address.
+   * @throws PermanentError `rule.report_address`: reports come to an address that the file has a rule for
    */
   applyDeclared(
     domains: { domain: string; rules: { localPart: string; action: RuleAction }[] }[],

@@ -1,5 +1,6 @@
 /** Rules and the domains of this installation, from the file and from the API. */
 import type { Selectable } from 'kysely';
+import { PermanentError } from '../../protocols/errors.ts';
 import { writeAudit } from './audit.ts';
 import { uuidv7 } from './ids.ts';
 import { hold } from './locks.ts';
@@ -70,6 +71,7 @@ export function ruleRecords(database: Database): RuleRecords {
     applyDeclared: (domains) =>
       database.transaction().execute(async (transaction) => {
         await holdRules(transaction);
+        await refuseReportAddresses(transaction, domains);
         await declareDomains(
           transaction,
           domains.map((one) => one.domain),
@@ -131,6 +133,29 @@ export async function putRule(
 export async function removeRule(transaction: Database, rule: Rule, actor: string): Promise<void> {
   await transaction.deleteFrom('rules').where('id', '=', rule.id).execute();
   await writeAudit(transaction, { actor, action: 'rule.removed', subject: addressOf(rule), before: rule, after: null });
+}
+
+/**
+ * A rule over a report address would take its reports away and nobody would be told.
+ * @throws PermanentError `rule.report_address`
+ */
+async function refuseReportAddresses(
+  transaction: Database,
+  declared: Parameters<RuleRecords['applyDeclared']>[0],
+): Promise<void> {
+  const reported = await transaction.selectFrom('dmarc_domains').select(['domain', 'address']).execute();
+  for (const { domain, rules } of declared)
+    for (const { localPart } of rules) {
+      const address = addressOf({ domain, localPart });
+      const other = reported.find((one) => one.address === address);
+      if (!other) continue;
+      throw new PermanentError({
+        code: 'rule.report_address',
+        message: `switchyard.yaml has a rule for ${localPart} under mail.domains.${domain}, and ${address} takes the reports about ${other.domain}.`,
+        fix: `Remove the rule from the file, or let the reports come elsewhere: switchyard dmarc add ${other.domain} --address OTHER@${domain}`,
+        details: { address, domain: other.domain },
+      });
+    }
 }
 
 async function declareDomains(transaction: Database, wanted: string[]): Promise<void> {

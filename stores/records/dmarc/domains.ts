@@ -1,6 +1,7 @@
 /** Domains whose reports are taken. Their addresses are rules, so that RCPT knows them as it knows all others. */
 import { PermanentError } from '../../../protocols/errors.ts';
 import { writeAudit } from '../audit.ts';
+import type { Rule } from '../port.ts';
 import { holdRules, putRule, removeRule, toRule } from '../rules.ts';
 import { timeNow, type Database } from '../tables.ts';
 import type { DmarcDomain, DmarcDomainRecords } from './port.ts';
@@ -60,7 +61,7 @@ async function refuseTaken(transaction: Database, domain: string, address: strin
   const other = await find(transaction, 'address', address);
   if (other && other.domain !== domain) throw taken(address, `reports about ${other.domain}`);
   const rule = await ruleOf(transaction, address);
-  if (rule && rule.source !== 'dmarc') throw taken(address, `a rule (${rule.source})`);
+  if (rule && rule.source !== 'dmarc') throw taken(address, holderOf(rule));
   const mailDomain = split(address).domain;
   const ours = await transaction
     .selectFrom('domains')
@@ -75,6 +76,15 @@ async function refuseTaken(transaction: Database, domain: string, address: strin
       fix: `Declare it under mail.domains in switchyard.yaml ("${mailDomain}: {}") and start again, or choose an address of a domain that is there.`,
       details: { address, domain: mailDomain },
     });
+}
+
+/** A rule as a person finds it. */
+function holderOf({ source, action, localPart, domain }: Rule): string {
+  if (action.type === 'trigger') return `the n8n workflow ${JSON.stringify(action.name)}`;
+  const words = action.type === 'forward' ? `forwards to ${action.destinations.join(', ')}` : 'drops it';
+  return source === 'file'
+    ? `the rule for ${localPart} under mail.domains.${domain} in switchyard.yaml, which ${words},`
+    : `a rule made through the API, which ${words},`;
 }
 
 function taken(address: string, holder: string): PermanentError {

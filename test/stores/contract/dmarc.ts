@@ -128,6 +128,30 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
         expect(await domains.get('other.example')).toBeUndefined();
       });
 
+      it('is not overruled by the file: neither takes what the other has, and the error names it', async () => {
+        const { domains } = records.dmarc;
+        const rule = (localPart: string) => ({
+          domain: mailDomain,
+          rules: [{ localPart, action: { type: 'forward' as const, destinations: ['c@inbox.test'] } }],
+        });
+        await records.rules.applyDeclared([rule('filed')]);
+        await expect(domains.put(domain, `filed@${mailDomain}`, 'token:t')).rejects.toMatchObject({
+          code: 'dmarc.address_taken',
+          message: expect.stringMatching(/rule for filed under mail\.domains\.mail\.example in .*to c@inbox\.test/),
+        });
+        await domains.put(domain, `r-${domain}@${mailDomain}`, 'token:t');
+        await expect(records.rules.applyDeclared([rule(`r-${domain}`)])).rejects.toMatchObject({
+          code: 'rule.report_address',
+          message: expect.stringContaining(`r-${domain} under mail.domains.mail.example`),
+          fix: expect.stringContaining(`switchyard dmarc add ${domain} --address`),
+        });
+        // All of the file or nothing of it.
+        expect(await records.rules.find(mailDomain, 'filed')).toMatchObject({ source: 'file' });
+        expect(await records.rules.find(mailDomain, `r-${domain}`)).toMatchObject({ source: 'dmarc' });
+        await records.rules.applyDeclared([rule('*')]);
+        expect(await records.rules.find(mailDomain, `r-${domain}`)).toMatchObject({ source: 'dmarc' });
+      });
+
       it('has the address as a rule until it is removed, and audits it', async () => {
         const { domains } = records.dmarc;
         const first = await domains.put(domain, `a-${domain}@${mailDomain}`, 'token:t');
