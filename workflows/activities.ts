@@ -113,25 +113,30 @@ export const rereading =
 export const deliveries = (taskQueue: string) =>
   proxyActivities<Pick<HouseActivities, 'mail.relay'>>({ ...CLASS_OPTIONS.delivery, taskQueue });
 
-/**
- * Reports on their way into the store: tried until it is back, and taken up by another worker soon after one died. A report
- * of 500,000 records takes minutes.
- */
-export const ingestion = proxyActivities<
-  Pick<
-    HouseActivities,
-    | 'dmarc.extractReports'
-    | 'dmarc.storeReport'
-    | 'dmarc.parseReport'
-    | 'dmarc.publishReport'
-    | 'dmarc.quarantineReport'
-  >
->({
+/** Reports on their way into the store: tried until it is back. A report of 500,000 records takes minutes. */
+const INGESTION: ActivityOptions = {
   startToCloseTimeout: '1 hour',
   heartbeatTimeout: HEARTBEAT,
   retry: { initialInterval: '500 milliseconds', maximumInterval: '1 minute' },
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+};
+
+/**
+ * What reads the bytes of strangers. The run hears when the worker was lost meanwhile, and counts it: Temporal alone would
+ * give a report that ends workers to the next one for ever. The names of time-outs are those of Temporal's server.
+ */
+export const ingestion = proxyActivities<
+  Pick<HouseActivities, 'dmarc.extractReports' | 'dmarc.storeReport' | 'dmarc.parseReport' | 'dmarc.publishReport'>
+>({
+  ...INGESTION,
+  retry: {
+    ...INGESTION.retry,
+    nonRetryableErrorTypes: ['TemporalTimeout:Heartbeat', 'TemporalTimeout:StartToClose'],
+  },
 });
+
+/** What reads none of them, and must be done: whatever was refused is lost otherwise. */
+export const quarantining = proxyActivities<Pick<HouseActivities, 'dmarc.quarantineReport'>>(INGESTION);
 
 /** Questions whose answers help people and that nothing waits for. */
 export const lookUps = proxyActivities<Pick<HouseActivities, 'dmarc.enrich'>>({

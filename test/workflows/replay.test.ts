@@ -15,7 +15,7 @@ const read = (name: string): { events: { eventType: string }[] } =>
 it('has a history of every ending', () => {
   expect(recorded.sort()).toEqual(
     [
-      ...['cancelled', 'no-report', 'published', 'quarantined', 'repeated'].map(
+      ...['cancelled', 'no-report', 'published', 'quarantined', 'repeated', 'worker-lost'].map(
         (ending) => `ingestDmarcReport.${ending}.json`,
       ),
       ...['given-up', 'gone', 'taken'].map((ending) => `notifyTrigger.${ending}.json`),

@@ -12,10 +12,11 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
-import { bookkeepingNow, ingestion, lookUps, type HouseActivities } from '../activities.ts';
+import { bookkeepingNow, ingestion, lookUps, quarantining, type HouseActivities } from '../activities.ts';
 import type { BlobRef } from '../../stores/blobs/port.ts';
 import type { IngestDmarcReportInput, IngestDmarcReportResult, IngestedReport, IngestionOutcome } from './contract.ts';
 import { describeIngestion, sizeOf } from './details.ts';
+import { survived } from './lost-worker.ts';
 
 const outcomeAttribute = defineSearchAttributeKey('SwitchyardOutcome', SearchAttributeType.KEYWORD);
 
@@ -54,15 +55,19 @@ interface File {
 async function filesOf(input: IngestDmarcReportInput, done: IngestedReport[]): Promise<File[]> {
   try {
     if (input.kind === 'report') {
-      const { report } = await ingestion['dmarc.storeReport'].executeWithOptions({ summary: sizeOf(input.message) }, [
-        { report: input.message, receivedAt: input.receivedAt },
-      ]);
+      const { report } = await survived(() =>
+        ingestion['dmarc.storeReport'].executeWithOptions({ summary: sizeOf(input.message) }, [
+          { report: input.message, receivedAt: input.receivedAt },
+        ]),
+      );
       return [{ report, name: null, place: 'report' }];
     }
     const summary = `attachments of ${sizeOf(input.message)}`;
-    const { reports } = await ingestion['dmarc.extractReports'].executeWithOptions({ summary }, [
-      { message: input.message, receivedAt: input.receivedAt },
-    ]);
+    const { reports } = await survived(() =>
+      ingestion['dmarc.extractReports'].executeWithOptions({ summary }, [
+        { message: input.message, receivedAt: input.receivedAt },
+      ]),
+    );
     return reports.map(({ report, name, part }) => ({ report, name, place: part }));
   } catch (thrown) {
     const whole = { report: input.message, name: null, place: 'mail' };
@@ -75,7 +80,7 @@ async function publishFile(input: IngestDmarcReportInput, file: File): Promise<I
   const { report } = file;
   const label = `${file.name ?? 'report'}, ${sizeOf(report)}`.slice(0, SUMMARY_CHARACTERS);
   try {
-    await ingestion['dmarc.parseReport'].executeWithOptions({ summary: `read ${label}` }, [{ report }]);
+    await survived(() => ingestion['dmarc.parseReport'].executeWithOptions({ summary: `read ${label}` }, [{ report }]));
   } catch (thrown) {
     return [await quarantine(input, file, refusalIn(thrown))];
   }
@@ -85,30 +90,32 @@ async function publishFile(input: IngestDmarcReportInput, file: File): Promise<I
     // Names help people; no report waits for them.
     if (isCancellation(thrown) || !(thrown instanceof ActivityFailure)) throw thrown;
   }
-  const { reports } = await ingestion['dmarc.publishReport'].executeWithOptions({ summary: `publish ${label}` }, [
-    {
-      report,
-      domain: input.domain,
-      address: input.address,
-      receivedAt: input.receivedAt,
-      mail: mailOf(input),
-      act: actOf(file),
-    },
-  ]);
-  return reports.map(({ quarantine: kept, id, domain: _domain, ...one }) => ({
-    ...one,
-    name: file.name,
-    id: id ?? kept,
-  }));
+  const { domain, address, receivedAt } = input;
+  const publication = { report, domain, address, receivedAt, mail: mailOf(input), act: actOf(file) };
+  try {
+    const { reports } = await survived(() =>
+      ingestion['dmarc.publishReport'].executeWithOptions({ summary: `publish ${label}` }, [publication]),
+    );
+    return reports.map((one) => ingested(one, file));
+  } catch (thrown) {
+    return [await quarantine(input, file, refusalIn(thrown))];
+  }
 }
+
+type Published = Awaited<ReturnType<HouseActivities['dmarc.publishReport']>>['reports'][number];
+
+const ingested = ({ quarantine: kept, id, domain: _domain, ...one }: Published, { name }: File): IngestedReport => ({
+  ...one,
+  name,
+  id: id ?? kept,
+});
 
 type Refusal = Pick<Parameters<HouseActivities['dmarc.quarantineReport']>[0], 'code' | 'message'>;
 
 /** @throws what is no word of a step about its input */
 function refusalIn(thrown: unknown): Refusal {
-  if (isCancellation(thrown) || !(thrown instanceof ActivityFailure)) throw thrown;
-  const { cause } = thrown;
-  if (!(cause instanceof ApplicationFailure) || !cause.nonRetryable) throw thrown;
+  const cause = thrown instanceof ActivityFailure ? thrown.cause : thrown;
+  if (isCancellation(thrown) || !(cause instanceof ApplicationFailure) || !cause.nonRetryable) throw thrown;
   return { code: cause.type ?? 'dmarc.refused', message: cause.message };
 }
 
@@ -118,7 +125,7 @@ async function quarantine(input: IngestDmarcReportInput, file: File, refusal: Re
   // Nothing is left that could be kept.
   if (refusal.code === 'blob.missing') return { ...refused, ...nothing, id: null };
   const { domain, address, receivedAt } = input;
-  const { id } = await ingestion['dmarc.quarantineReport'].executeWithOptions(
+  const { id } = await quarantining['dmarc.quarantineReport'].executeWithOptions(
     { summary: `quarantine: ${refusal.code}` },
     [
       {
