@@ -5,6 +5,7 @@
  *     npm run bench:dmarc                2,000 small reports and one of 300,000 records, three turns, medians
  *     npm run bench:dmarc -- --quick     a tenth of it, one turn
  *     npm run bench:dmarc -- --only path     mail to published record alone
+ *     npm run bench:dmarc -- --only hostile  what anyone can send: how it ends, time, memory, where its original is
  */
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -14,6 +15,7 @@ import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
 import { installParsedmarc, PARSEDMARC_PYTHON } from '../../test/support/parsedmarc-install.ts';
 import { machine, machineLine, median } from '../machine.ts';
+import { measureHostile } from './hostile.ts';
 import { measurePath, type PathFigures } from './path.ts';
 import type { Reading } from './reader.ts';
 import { createLarge, createSmall, type Workload } from './reports.ts';
@@ -79,7 +81,17 @@ function pathWords({ reports, rate, cpu, parts }: PathFigures): string {
   return `Mail to published record, ${reports} small reports, each a durable run: ${rate.toFixed(0)} reports/s, ${cpu.toFixed(0)} CPU ms a report (${split.join(', ')}).\n`;
 }
 
+const RESULTS = join(import.meta.dirname, '..', 'results');
+
+async function hostile(): Promise<void> {
+  const table = await measureHostile();
+  process.stdout.write(`\n${table}`);
+  await mkdir(RESULTS, { recursive: true });
+  await writeFile(join(RESULTS, 'dmarc-hostile.md'), table);
+}
+
 async function main(): Promise<void> {
+  if (values.only === 'hostile') return hostile();
   await installParsedmarc();
   const folder = await mkdtemp(join(tmpdir(), 'switchyard-bench-dmarc-'));
   const all: Figures[] = [];
@@ -107,11 +119,10 @@ async function main(): Promise<void> {
     }
     const table = `${tableOf(all, workloads)}\n${pathWords(path)}`;
     process.stdout.write(`\n${table}\n`);
-    const results = join(import.meta.dirname, '..', 'results');
-    await mkdir(results, { recursive: true });
-    await writeFile(join(results, 'dmarc.md'), table);
+    await mkdir(RESULTS, { recursive: true });
+    await writeFile(join(RESULTS, 'dmarc.md'), table);
     await writeFile(
-      join(results, 'dmarc.json'),
+      join(RESULTS, 'dmarc.json'),
       `${JSON.stringify({ machine: machine(), turns, figures: all, path }, null, 2)}\n`,
     );
   } finally {

@@ -14,10 +14,22 @@ export async function zipOf(files: Record<string, Buffer | string>): Promise<Buf
 
 /** What comes out of gzip for so many bytes, without ever holding them. */
 export async function gzipBomb(size: number, { before = '', byte = 'a' } = {}): Promise<Buffer> {
+  return buffer(many(size, before, byte).pipe(createGzip({ level: 9 })));
+}
+
+/** A zip with one file of so many bytes. */
+export async function zipBomb(size: number): Promise<Buffer> {
+  const zip = new yazl.ZipFile();
+  zip.addReadStream(many(size, '<feedback><version>', 'a'), 'report.xml');
+  zip.end();
+  return buffer(zip.outputStream);
+}
+
+function many(size: number, before: string, byte: string): Readable {
   const block = Buffer.alloc(1_048_576, byte);
   function* blocks() {
     yield Buffer.from(before);
     for (let left = size; left > 0; left -= block.length) yield block.subarray(0, Math.min(left, block.length));
   }
-  return buffer(Readable.from(blocks()).pipe(createGzip({ level: 9 })));
+  return Readable.from(blocks());
 }

@@ -1,10 +1,13 @@
 /** Report mails for tests, and what becomes of one outside of a workflow: the steps one after the other. */
-import type { OpenDependencies } from '../../../activities/open.ts';
 import type { Dependencies } from '../../../activities/dependencies.ts';
+import type { OpenDependencies } from '../../../activities/open.ts';
 import { enrich } from '../../../activities/dmarc/enrich.ts';
 import { extractReports } from '../../../activities/dmarc/extract-reports.ts';
+import { parseReport } from '../../../activities/dmarc/parse-report.ts';
 import { publishReport, type Published } from '../../../activities/dmarc/publish-report.ts';
+import { quarantineReport } from '../../../activities/dmarc/quarantine.ts';
 import type { StepContext } from '../../../activities/step.ts';
+import { PermanentError } from '../../../protocols/errors.ts';
 import { createLog } from '../../../servers/log.ts';
 import type { BlobRef } from '../../../stores/blobs/port.ts';
 
@@ -48,20 +51,44 @@ export async function stored(bytes: Buffer, { blobs }: Part, prefix = 'mail'): P
 
 export const RECEIVED_AT = '2026-11-03T04:05:06.007Z';
 
-/** Extract, enrich and publish, as the workflow does. @throws what extraction throws */
+/** The steps of a mail, as the workflow has them: what one refuses is in quarantine, with its original. */
 export async function ingest(
   mail: Buffer,
   domain: string,
   act: string,
   dependencies: Dependencies,
-): Promise<Published[]> {
+): Promise<Settled[]> {
   const message = await stored(mail, dependencies);
-  const { reports } = await extractReports.call({ message, receivedAt: RECEIVED_AT }, dependencies, stepContext(act));
-  const published: Published[] = [];
-  for (const { report, part } of reports) {
-    await enrich.call({ report }, dependencies, stepContext(act)).catch(() => undefined);
-    const input = { report, domain, address: 'r@mail.test', receivedAt: RECEIVED_AT, act: `${act}/${part}` };
-    published.push(...(await publishReport.call(input, dependencies, stepContext(act))).reports);
+  const of = { domain, address: 'r@mail.test', receivedAt: RECEIVED_AT, mail: null };
+  const orQuarantined = async <T>(work: () => Promise<T>, original: BlobRef, place: string): Promise<T | Settled> => {
+    try {
+      return await work();
+    } catch (thrown) {
+      if (!(thrown instanceof PermanentError)) throw thrown;
+      const { code, message: words } = thrown;
+      const refusal = { ...of, act: `${act}/${place}`, original, file: null, code, message: words };
+      const { id } = await quarantineReport.call(refusal, dependencies, stepContext(act));
+      return { state: 'refused', id: null, code, quarantine: id, file: null, domain };
+    }
+  };
+  const extract = () =>
+    extractReports
+      .call({ message, receivedAt: RECEIVED_AT }, dependencies, stepContext(act))
+      .then(({ reports }) => reports);
+  const files = await orQuarantined(extract, message, 'mail');
+  if (!Array.isArray(files)) return [files];
+  const settled: Settled[] = [];
+  for (const { report, part } of files) {
+    const publish = async () => {
+      await parseReport.call({ report }, dependencies, stepContext(act));
+      await enrich.call({ report }, dependencies, stepContext(act)).catch(() => undefined);
+      const input = { ...of, report, act: `${act}/${part}` };
+      return (await publishReport.call(input, dependencies, stepContext(act))).reports;
+    };
+    const published = await orQuarantined(publish, report, part);
+    settled.push(...(Array.isArray(published) ? published : [published]));
   }
-  return published;
+  return settled;
 }
+
+export type Settled = Pick<Published, 'state' | 'id' | 'code' | 'quarantine' | 'file' | 'domain'>;
