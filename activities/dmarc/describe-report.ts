@@ -20,8 +20,8 @@ export interface Arrival {
   act: string;
 }
 
-/** It is a report, and not about a domain that it may be about. */
-export class NotOurs extends Error {
+/** It is a report, and is not taken: for what it is about, or for how much came before. */
+export class NotTaken extends Error {
   readonly refusal: PermanentError;
   constructor(refusal: PermanentError) {
     super(refusal.message);
@@ -39,7 +39,7 @@ interface Read {
 type Facts = Pick<NewReport, 'policyDomain' | 'organization' | 'email' | 'reportId' | 'begin' | 'end'> &
   Pick<NewReport, 'policy' | 'details' | 'warnings'> & { content: ReportContent };
 
-/** @throws NotOurs */
+/** @throws NotTaken */
 export function describeReport(
   { report: read, sha256, domains }: Read,
   { receivedAt, mail, report: blob, id, file }: Arrival & { id: string; file: string | null },
@@ -93,10 +93,10 @@ function nearest(name: string, domains: string[]): string | undefined {
   return domains.filter((domain) => isWithin(name, domain)).sort((one, other) => other.length - one.length)[0];
 }
 
-function foreign(name: string, domains: string[]): NotOurs {
+function foreign(name: string, domains: string[]): NotTaken {
   const [only] = domains;
   const about =
     name === '' ? 'The report says of no domain that it is about it' : `The report is about ${name.slice(0, 253)}`;
   const wanted = domains.length === 1 ? `, and the address is for ${only}` : ', for which there is no report address';
-  return new NotOurs(dmarcError('dmarc.foreign_domain', `${about}${wanted}.`, { domain: name.slice(0, 253) }));
+  return new NotTaken(dmarcError('dmarc.foreign_domain', `${about}${wanted}.`, { domain: name.slice(0, 253) }));
 }

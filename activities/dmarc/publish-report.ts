@@ -8,16 +8,17 @@ import { BlobRef } from '../schemas.ts';
 import type { StepContext } from '../step.ts';
 import type { Dependencies } from '../dependencies.ts';
 import { abridge } from './abridge.ts';
-import { describeReport, NotOurs, type Arrival } from './describe-report.ts';
-import { reportLimits } from './limits.ts';
+import { describeReport, NotTaken, type Arrival } from './describe-report.ts';
+import { reportLimits, reportQuota } from './limits.ts';
 import { quarantine, ReportMail } from './quarantine.ts';
 import { asBytes } from './raw.ts';
 import { readFiles, type FileRead } from './read-files.ts';
 import { newStaging, type Staging } from './staging.ts';
 import { DMARC_REFUSALS, dmarcError } from '../../protocols/dmarc/errors.ts';
 import { reportIdOf } from '../../protocols/dmarc/identity.ts';
+import { quotaSender, quotaWords } from '../../protocols/dmarc/quota.ts';
 import { PermanentError } from '../../protocols/errors.ts';
-import { reportOwner, type Publication } from '../../stores/records/dmarc/port.ts';
+import { reportOwner, type NewReport, type Publication } from '../../stores/records/dmarc/port.ts';
 import { keepBlob } from '../../stores/sweep.ts';
 
 const Published = z.object({
@@ -118,7 +119,7 @@ async function settle(
   try {
     return await publish(file, { ...outcome, domains }, arrival, staging, dependencies);
   } catch (thrown) {
-    if (!(thrown instanceof NotOurs)) throw thrown;
+    if (!(thrown instanceof NotTaken)) throw thrown;
     await staging.discard();
     return refuse(thrown.refusal, file.name, arrival, dependencies);
   }
@@ -134,6 +135,7 @@ async function publish(
   const { records, blobs } = dependencies;
   const id = idOf(arrival, file.index);
   const { report, content } = describeReport(read, { ...arrival, id, file: file.name });
+  await takeRecords(report, countsOf(read.report).records, dependencies);
   const owner = reportOwner(id);
   // Before it is published: whoever reads it later finds its bytes.
   await keepBlob({ blobs, records }, arrival.report, owner, null);
@@ -143,6 +145,25 @@ async function publish(
   if (state === 'conflicting') return refuse(conflicting(counts), file.name, arrival, dependencies);
   const { kind, domain, organization, day } = report;
   return shown({ state, id: counts, file: file.name, kind, domain, organization, day, ...countsOf(read.report) });
+}
+
+/**
+ * What came by mail has a quota, since anyone can send it; what somebody publishes who may has none.
+ * @throws NotTaken `dmarc.over_quota`
+ */
+async function takeRecords(
+  { id, domain, mail, identity }: NewReport,
+  count: number,
+  { configuration, records: { dmarc } }: Part,
+): Promise<void> {
+  if (mail === null) return;
+  const { number } = await dmarc.generations.current();
+  // The same again adds nothing.
+  if (await dmarc.reports.find(identity, number)) return;
+  const sender = quotaSender(mail.authentication);
+  const intake = { id, domain, sender, mails: 0, bytes: 0, records: count };
+  const over = await dmarc.intake.take(intake, reportQuota(configuration), new Date().toISOString());
+  if (over) throw new NotTaken(dmarcError('dmarc.over_quota', quotaWords(over, sender, domain)));
 }
 
 const conflicting = (id: Publication['id']): PermanentError =>

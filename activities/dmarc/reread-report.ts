@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Dependencies } from '../dependencies.ts';
 import type { StepContext } from '../step.ts';
-import { describeReport, NotOurs } from './describe-report.ts';
+import { describeReport, NotTaken } from './describe-report.ts';
 import { reportLimits } from './limits.ts';
 import { openReport } from './open-report.ts';
 import { quarantine } from './quarantine.ts';
@@ -71,7 +71,7 @@ async function reread(
     }
     return dmarcError('dmarc.empty', 'It is not in its stored bytes any more.');
   } catch (thrown) {
-    const refusal = thrown instanceof NotOurs ? thrown.refusal : thrown;
+    const refusal = thrown instanceof NotTaken ? thrown.refusal : thrown;
     if (!(refusal instanceof PermanentError) || refusal.code === 'blob.missing') throw thrown;
     await staging.discard();
     return refusal;

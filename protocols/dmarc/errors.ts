@@ -25,16 +25,19 @@ const FIX = {
     'Reports to this address are about its own domain: see whether the DMARC record of another one names the address by mistake.',
   'dmarc.conflicting_report':
     'The first report of this name counts. Compare the two: a reporter that corrects itself, or a forgery.',
+  'dmarc.over_quota':
+    'It was not read. Where its sender is honest, raise dmarc.quota in switchyard.yaml and give the original to a new run (docs/dmarc.md, How a report comes in).',
 } as const;
 
 export type DmarcErrorCode = keyof typeof FIX;
 
-/** What is refused for where it lies or what it is about, though its bytes may be a report. */
+/** What is refused for where it lies, what it is about or how much came before, though its bytes may be a report. */
 const OTHERS: readonly string[] = [
   'dmarc.too_many_attachments',
   'dmarc.no_report',
   'dmarc.foreign_domain',
   'dmarc.conflicting_report',
+  'dmarc.over_quota',
 ] satisfies DmarcErrorCode[];
 
 /** Every code with which something can be refused that came to a report address. */
@@ -52,5 +55,16 @@ export function dmarcError(
   return new PermanentError({ code, message, fix: FIX[code], details, cause });
 }
 
-/** What to do about something that was refused with the code, if it is one of these. */
-export const dmarcFix = (code: string): string | undefined => (FIX as Record<string, string>)[code];
+const AGAIN = 'give the original to a new run (docs/dmarc.md, How a report comes in).';
+
+/** Ends of a run that are no word about the bytes: whoever ended it, they are in quarantine. */
+const ENDS_FIX: Record<string, string> = {
+  'dmarc.cancelled': `It may be a report. If it is wanted, ${AGAIN}`,
+  'dmarc.terminated': `It may be a report. If it is wanted, ${AGAIN}`,
+  'dmarc.worker_lost':
+    'Take the sender for hostile until it is shown otherwise, and look at the log of the worker: it may say what ended it. ' +
+    `If the machine was at fault, ${AGAIN}`,
+};
+
+/** What to do about something that is in quarantine with the code, if it is one of these. */
+export const dmarcFix = (code: string): string | undefined => (FIX as Record<string, string>)[code] ?? ENDS_FIX[code];

@@ -97,9 +97,9 @@ const SHARED = new Set(['ac', 'co', 'com', 'edu', 'go', 'gob', 'gov', 'ne', 'net
 
 /**
  * The domain that a host's name was registered under, near enough to group by: two labels, or three where the second is
- * one of those that registries share out. Nothing is decided by it.
+ * one of those that registries share out. Nobody is trusted by it.
  */
-function ownDomain(host: string): string {
+export function ownDomain(host: string): string {
   const labels = host.split('.');
   const [second = '', top = ''] = labels.slice(-2);
   return labels.slice(top.length === 2 && SHARED.has(second) ? -3 : -2).join('.');

@@ -14,6 +14,7 @@ import { ingestionInput, startIngestion } from '../dmarc/ingestion.ts';
 import { keptUntil, routeMailInput, type MessageShape } from '../mail/run-input.ts';
 import type { Reception } from './receive.ts';
 import { localTrouble, replyError } from './reply.ts';
+import { countReportMail } from './report-quota.ts';
 import { askRun, settleRun } from './runs.ts';
 import { askForVerdict, awaitVerdict, isFinal, type Judgement } from './verdict.ts';
 
@@ -125,6 +126,8 @@ async function handToIngestion(
   const { client, log } = reception;
   const run = ingestDmarcReportId(deliveryKey);
   const isOpen = known?.outcome === 'accepted';
+  const { domain } = ingestionInput(handover.record);
+  if (!isOpen) await countReportMail(handover.record, { domain, deliveryKey }, reception.dependencies);
   const record = isOpen ? known : await openRecord(handover.record, deliveryKey, reception, run);
   handover.record = record;
   // Another session was faster, and its run has ended by now.

@@ -20,6 +20,7 @@ import { newRecord, receive, type Reception, type Transaction } from './receive.
 import { readDataOf } from './data-stream.ts';
 import { limitCommands, watchRate } from './patience.ts';
 import { Dripping, Flood, localTrouble, replyError, replyLines, replyOf } from './reply.ts';
+import { OVER_QUOTA, refuseFull } from './report-quota.ts';
 import { certificateFor } from './tls.ts';
 import { serveMetrics } from '../metrics.ts';
 import { answers, dataSeconds, refusedRecipients, sessions } from './metrics.ts';
@@ -132,6 +133,12 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
   async function recipient(address: string, session: SMTPServerSession): Promise<Error | undefined> {
     const state = stateOf(session);
     const route = await routeRecipient(address, dependencies);
+    const full = await refuseFull(route, dependencies);
+    if (full) {
+      refusedRecipients.inc({ code: OVER_QUOTA });
+      log.warn({ session: session.id, recipient: address, reply: full }, 'recipient refused for now');
+      return replyError(full);
+    }
     if (route.kind !== 'unknown') {
       const whole = address.includes('@') ? address : `${address}@${route.domain}`;
       state.recipients.set(address.toLowerCase(), { address: whole, route });

@@ -57,4 +57,5 @@ export async function settleIngestion(
 export async function expireReports({ records }: Pick<OpenDependencies, 'records'>, now: number): Promise<void> {
   await records.dmarc.quarantine.expire(new Date(now).toISOString());
   await records.dmarc.reports.expireStaged(new Date(now - STAGED).toISOString());
+  await records.dmarc.intake.expire(new Date(now).toISOString());
 }

@@ -212,6 +212,31 @@ const Dmarc = z.strictObject({
       perMinute: z.number().int().positive().default(120),
     })
     .prefault({}),
+  /**
+   * What may come to one report address in 24 hours; mail over it is told to come again later. Google and Microsoft send a
+   * mail a day for each name that has a policy, 500,000 records at most.
+   */
+  quota: z
+    .strictObject({
+      /** Of one domain that vouches for its mail by DMARC, SPF or DKIM. */
+      sender: z
+        .strictObject({
+          mails: z.number().int().positive().default(1_000),
+          size: Size.default(250 * 1_048_576),
+          /** Two of the largest reports, which are some 500 MB of records. */
+          records: z.number().int().positive().default(1_000_000),
+        })
+        .prefault({}),
+      /** Of all of them together: several such senders, and far more mail than all reporters send. */
+      address: z
+        .strictObject({
+          mails: z.number().int().positive().default(10_000),
+          size: Size.default(2 * 1_073_741_824),
+          records: z.number().int().positive().default(5_000_000),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
   /** How long what was refused is kept for a look at it. Reports themselves are kept until they are removed. */
   keepQuarantine: Duration.default(90 * 86_400_000),
   /** Names of the hosts that mail came from (PTR records). */

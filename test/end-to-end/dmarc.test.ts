@@ -7,9 +7,10 @@ import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { Client, Connection } from '@temporalio/client';
 import { pino } from 'pino';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openDependencies } from '../../activities/open.ts';
 import { FORWARD_DOMAIN, PLAIN_DOMAIN } from '../../cli/demo/world.ts';
+import { givenReportRun, startIngestion } from '../../servers/dmarc/ingestion.ts';
 import { tlsPostUrl } from '../../servers/dmarc/tls-post.ts';
 import { settleOpen } from '../../servers/worker/sweep.ts';
 import { openBlobs } from '../../stores/blobs/open.ts';
@@ -29,11 +30,15 @@ const ADDRESS = `reports@${FORWARD_DOMAIN}`;
 const DATES = range('1700000000', '1700086399');
 const RANGE = { domain: ABOUT, from: '2023-11-01', to: '2023-11-30' };
 
+/** Records of one sender in a day. */
+const QUOTA = 40;
+
 let house: House;
 let client: Client;
 let blobs: BlobStore;
 beforeAll(async () => {
-  house = await openHouse({ dmarc: { names: { wait: '20s' } } });
+  // A day of the quota holds what each test sends for the one domain, but for the test of it.
+  house = await openHouse({ dmarc: { names: { wait: '20s' }, quota: { sender: { records: QUOTA } } } });
   client = new Client({ connection: await Connection.connect({ address: house.installation.addresses.temporal }) });
   blobs = await openBlobs(house.installation.configuration);
   await house.records.dmarc.domains.put(ABOUT, ADDRESS, 'test');
@@ -256,4 +261,76 @@ it('a mail whose run is gone, as after a lost Temporal database, is read by a ne
   const run = client.workflow.getHandle<() => Promise<IngestDmarcReportResult>>(workflowId);
   expect(await run.result()).toMatchObject({ published: 1 });
   expect(await house.records.activity.get(open.id)).toMatchObject({ outcome: 'delivered' });
+});
+
+it('a mail of 5,000 attachments is in quarantine as it is', async () => {
+  const message = mailWith(...Array.from({ length: 5_000 }, () => ({ bytes: 'x' })));
+  expect(await send(message)).toMatch(/^250 /);
+  await eventually(
+    async () => (await house.finalRecord(ADDRESS)).errorCode === 'dmarc.too_many_attachments',
+    'the end of the mail',
+  );
+  const [kept] = await house.records.dmarc.quarantine.list({ domain: ABOUT });
+  const stored = await buffer(await blobs.read(kept?.blob.key ?? ''));
+  expect(stored.toString().match(/filename=/g)).toHaveLength(5_000);
+});
+
+describe('a day of one sender', () => {
+  const OTHER = 'quota.example';
+  const TO = `quota@${FORWARD_DOMAIN}`;
+  const reportOf = (records: number, id: string) => document({ about: OTHER, id, records: record().repeat(records) });
+  const sendTo = (records: number, id: string) => send(mailWith({ bytes: reportOf(records, id) }), TO);
+  const list = () => house.records.dmarc.quarantine.list({ domain: OTHER });
+  beforeAll(() => house.records.dmarc.domains.put(OTHER, TO, 'test'));
+
+  it('has room for its records, and what is more is in quarantine', async () => {
+    expect(await sendTo(QUOTA - 1, 'first')).toMatch(/^250 /);
+    expect(await house.finalRecord(TO)).toMatchObject({ outcome: 'delivered' });
+    expect(await sendTo(2, 'second')).toMatch(/^250 /);
+    await eventually(async () => (await list()).length === 1, 'the refusal');
+    const [kept] = await list();
+    expect(kept).toMatchObject({ code: 'dmarc.over_quota', mail: { authentication: { spf: { result: 'pass' } } } });
+    expect(kept?.message).toContain(`from ${PLAIN_DOMAIN} have reached the limit of a day: ${QUOTA} records`);
+    expect((await buffer(await blobs.read(kept?.blob.key ?? ''))).toString()).toBe(reportOf(2, 'second'));
+  });
+
+  it('is over for it with the last record: it is told to come again, which people see', async () => {
+    expect(await sendTo(1, 'third')).toMatch(/^250 /);
+    await eventually(async () => (await house.finalRecord(TO)).outcome === 'delivered', 'the last record');
+    const told = /^452 4\.2\.2 Reports about quota\.example from plain\.test have reached the limit/;
+    expect(await sendTo(1, 'fourth')).toMatch(told);
+    expect(await sendTo(1, 'fourth')).toMatch(told);
+    expect(await house.finalRecord(TO)).toMatchObject({ outcome: 'failed', errorCode: 'dmarc.over_quota', blob: null });
+    const records = await house.records.activity.list({ recipient: TO, limit: 10 });
+    expect(records.filter(({ errorCode }) => errorCode === 'dmarc.over_quota')).toHaveLength(2);
+    // A report that is known adds nothing, and its mail is one that was taken before.
+    expect(await sendTo(1, 'third')).toMatch(/^250 /);
+  });
+
+  it('is not the day of others', async () => {
+    const { address: source, helo } = house.world.senders.forger;
+    const message = mailWith({ bytes: reportOf(1, 'others') });
+    const sent = await house.send({ from: 'reports@forger.test', source, helo, to: [TO], message });
+    expect(sent.data).toMatch(/^250 /);
+    await eventually(async () => (await house.finalRecord(TO)).outcome === 'delivered', 'the report');
+  });
+
+  it('does not hold up a person who publishes the original', async () => {
+    const [kept] = await list();
+    const report = { kind: 'report' as const, domain: OTHER, message: kept?.blob ?? expect.fail('nothing is kept') };
+    const { id, input } = await givenReportRun(report, { blobs, records: house.records });
+    await startIngestion(client, 'switchyard', id, input);
+    const run = client.workflow.getHandle<() => Promise<IngestDmarcReportResult>>(id);
+    expect(await run.result()).toMatchObject({ published: 1, refused: 0 });
+  });
+
+  it('of all senders together: the recipient is refused for now', async () => {
+    const most = { mails: 1_000_000, bytes: 1_000_000, records: 1_000_000 };
+    const others = { id: 'others', domain: OTHER, sender: 'many.example', mails: 10_000, bytes: 0, records: 0 };
+    const now = new Date().toISOString();
+    await house.records.dmarc.intake.take(others, { sender: most, address: most }, now);
+    const { rcpt } = await house.send({ to: [TO], message: mailWith({ bytes: reportOf(1, 'late') }) });
+    expect(rcpt[0]).toMatch(/^452 4\.2\.2 Reports about quota\.example from all senders together/);
+    expect(await send(mailWith({ bytes: document({ id: 'elsewhere' }) }))).toMatch(/^250 /);
+  });
 });

@@ -3,6 +3,7 @@
  * ids and errors are theirs. A day is `YYYY-MM-DD`, UTC.
  */
 import type { AggregateRecord, PolicyPublished, ReportMetadata } from '../../../protocols/dmarc/aggregate.ts';
+import type { Amount, OverQuota, Quota } from '../../../protocols/dmarc/quota.ts';
 import type { FailureReport } from '../../../protocols/dmarc/failure.ts';
 import type { TlsPolicy } from '../../../protocols/dmarc/tls.ts';
 import type { ReportWarning } from '../../../protocols/dmarc/warnings.ts';
@@ -221,6 +222,29 @@ export interface QuarantineRecords {
   expire(now: string): Promise<number>;
 }
 
+/** A mail, or a report out of one. */
+export interface Intake extends Amount {
+  /** Names it: the same again counts once. */
+  id: string;
+  /** That the report address is for. */
+  domain: string;
+  /** `quotaSender` of the mail. */
+  sender: string;
+}
+
+export interface IntakeRecords {
+  /**
+   * Counts what comes to a report address, unless there is no room for it: all or nothing, whoever else comes meanwhile.
+   * What was counted before has room.
+   * @param now ISO 8601
+   */
+  take(intake: Intake, quota: Quota, now: string): Promise<OverQuota | undefined>;
+  /** Why nothing at all has room at the address of the domain, whoever it is from. */
+  isFull(domain: string, quota: Quota, now: string): Promise<OverQuota | undefined>;
+  /** Removes what no quota looks back to. */
+  expire(now: string): Promise<number>;
+}
+
 /** Owners of blobs. */
 export const quarantineOwner = (id: string): string => `dmarc-quarantine:${id}`;
 export const reportOwner = (id: string): string => `dmarc-report:${id}`;
@@ -231,5 +255,6 @@ export interface DmarcRecords {
   reports: DmarcReportRecords;
   generations: GenerationRecords;
   quarantine: QuarantineRecords;
+  intake: IntakeRecords;
   queries: DmarcQueries;
 }

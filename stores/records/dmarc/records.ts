@@ -3,6 +3,7 @@ import type { Database } from '../tables.ts';
 import { dmarcDomainRecords } from './domains.ts';
 import { generationRecords } from './generations.ts';
 import { dmarcHostRecords } from './hosts.ts';
+import { intakeRecords } from './intake.ts';
 import type { DmarcRecords } from './port.ts';
 import { quarantineRecords } from './quarantine.ts';
 import { dmarcQueries } from './queries.ts';
@@ -15,6 +16,7 @@ export function dmarcRecords(database: Database): DmarcRecords {
     reports: dmarcReportRecords(database),
     generations: generationRecords(database),
     quarantine: quarantineRecords(database),
+    intake: intakeRecords(database),
     queries: dmarcQueries(database),
   };
 }

@@ -147,4 +147,14 @@ export interface DmarcTables {
     mail: string | null;
     expires_at: string;
   };
+  /** What came by mail in the last day: a row a mail, and one a report. */
+  dmarc_intake: {
+    id: string;
+    domain: string;
+    sender: string;
+    at: string;
+    mails: number;
+    bytes: number;
+    records: number;
+  };
 }

@@ -7,6 +7,7 @@ import { foundation } from './0001-foundation.ts';
 import { triggers } from './0002-triggers.ts';
 import { jobs } from './0003-jobs.ts';
 import { dmarc } from './0004-dmarc.ts';
+import { dmarcIntake } from './0005-dmarc-intake.ts';
 
 /** `up` sees the schema of its own time, hence no table types. */
 export interface Migration {
@@ -15,7 +16,7 @@ export interface Migration {
 }
 
 /** Numbered from 1 by their place. */
-export const migrations: readonly Migration[] = [foundation, triggers, jobs, dmarc];
+export const migrations: readonly Migration[] = [foundation, triggers, jobs, dmarc, dmarcIntake];
 
 /**
  * Brings the schema up to the code, all or nothing, in one write transaction: processes that start together take

@@ -207,6 +207,21 @@ export function atOnceContract(name: string, open: () => Promise<OpenedRecords>)
       }
     });
 
+    it('one of many has the last place of a report address for the day', async () => {
+      const amount = { mails: 2, bytes: 1_000, records: 10 };
+      const quota = { sender: amount, address: amount };
+      const now = new Date().toISOString();
+      for (const round of rounds) {
+        const domain = `day${round}.example`;
+        const mail = (sender: string) => ({ id: uuidv7(), domain, sender, mails: 1, bytes: 1, records: 0 });
+        await records.dmarc.intake.take(mail('first.example'), quota, now);
+        const ends = await Promise.all(
+          ['a', 'b', 'c', 'd'].map((sender) => records.dmarc.intake.take(mail(sender), quota, now)),
+        );
+        expect(ends.filter((over) => over === undefined)).toHaveLength(1);
+      }
+    });
+
     it('one of many publishes a report, and all are told which one', async () => {
       const { number } = await records.dmarc.generations.current();
       for (const round of rounds) {

@@ -174,6 +174,39 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
       });
     });
 
+    describe('what comes in a day', () => {
+      const amount = { mails: 2, bytes: 1_000, records: 10 };
+      const quota = { sender: amount, address: { ...amount, mails: 3 } };
+      const now = '2026-10-06T01:02:03.004Z';
+      const mail = (sender: string, id = uuidv7()) => ({ id, domain, sender, mails: 1, bytes: 10, records: 0 });
+
+      it('is counted once by sender and address, up to the quota', async () => {
+        const { intake } = records.dmarc;
+        const first = mail('a.example');
+        expect(await intake.take(first, quota, now)).toBeUndefined();
+        expect(await intake.take(first, quota, now)).toBeUndefined();
+        expect(await intake.take(mail('a.example'), quota, now)).toBeUndefined();
+        expect(await intake.take(mail('a.example'), quota, now)).toEqual({ scope: 'sender', what: 'mails', limit: 2 });
+        expect(await intake.take(first, quota, now)).toBeUndefined();
+        expect(await intake.isFull(domain, quota, now)).toBeUndefined();
+        expect(await intake.take(mail('b.example'), quota, now)).toBeUndefined();
+        const full = { scope: 'address', what: 'mails', limit: 3 };
+        expect(await intake.take(mail('c.example'), quota, now)).toEqual(full);
+        expect(await intake.isFull(domain, quota, now)).toEqual(full);
+        expect(await intake.isFull('other.example', quota, now)).toBeUndefined();
+        expect(await intake.take({ ...mail('c.example'), domain: 'other.example' }, quota, now)).toBeUndefined();
+      });
+
+      it('has room again a day later, and is forgotten', async () => {
+        const { intake } = records.dmarc;
+        for (const _ of [1, 2]) await intake.take(mail('a.example'), quota, now);
+        expect(await intake.take(mail('a.example'), quota, '2026-10-07T01:02:03.003Z')).toBeDefined();
+        expect(await intake.take(mail('a.example'), quota, '2026-10-07T01:02:03.004Z')).toBeUndefined();
+        expect(await intake.expire('2026-10-07T01:02:03.003Z')).toBe(0);
+        expect(await intake.expire('2026-10-07T01:02:03.004Z')).toBeGreaterThanOrEqual(2);
+      });
+    });
+
     describe('publishing', () => {
       it('counts a report once however often it comes, and says which one counts', async () => {
         const first = await publish({}, [{ count: 7 }]);
