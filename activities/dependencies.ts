@@ -6,6 +6,7 @@ import type { Configuration } from '../stores/configuration/schema.ts';
 import type { Resolver } from './network/resolver.ts';
 import type { Authenticator } from './mail/authenticator/port.ts';
 import type { Dialer } from './network/dialer.ts';
+import type { Geo } from './dmarc/geo.ts';
 import type { Callbacks } from './triggers/callbacks.ts';
 
 export interface Dependencies {
@@ -20,6 +21,8 @@ export interface Dependencies {
   dialer: Dialer;
   /** Calls those who registered a trigger, signed. */
   callbacks: Callbacks;
+  /** Where addresses are, by the files of the configuration. */
+  geo: Geo;
   /** Where people reach the pages, without a slash at the end: for links. */
   publicUrl: string;
 }

@@ -5,6 +5,7 @@ import { openBlobs } from '../stores/blobs/open.ts';
 import { openKeys } from '../stores/keys/open.ts';
 import { openRecords } from '../stores/records/open.ts';
 import type { Dependencies } from './dependencies.ts';
+import { createGeo } from './dmarc/geo.ts';
 import { openAuthenticator } from './mail/authenticator/threads.ts';
 import { createResolver } from './network/dns.ts';
 import { createDialer } from './network/smtp-dialer.ts';
@@ -45,6 +46,7 @@ export async function openDependencies(
     authenticator,
     dialer,
     callbacks,
+    geo: createGeo(configuration),
     publicUrl: publicUrl(configuration, addresses),
     async close() {
       await dialer.close();

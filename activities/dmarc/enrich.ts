@@ -1,6 +1,6 @@
 /**
- * Asks for the names of the hosts that a report tells of, before it is published. Best effort with an end: a name only
- * helps people, and the report is not kept waiting for it. What is found serves all further reports.
+ * Asks for the names of the hosts that a report tells of, and where they are, before it is published. Best effort with an
+ * end: this only helps people, and the report is not kept waiting for it. What is found serves all further reports.
  */
 import { isIP } from 'node:net';
 import { z } from 'zod';
@@ -8,11 +8,13 @@ import ipaddr from 'ipaddr.js';
 import { defineStep } from '../step.ts';
 import { BlobRef } from '../schemas.ts';
 import type { Dependencies } from '../dependencies.ts';
+import type { Place } from './geo.ts';
 import { reportLimits } from './limits.ts';
 import { asBytes } from './raw.ts';
 import { readFiles } from './read-files.ts';
 import { DMARC_ERRORS } from '../../protocols/dmarc/errors.ts';
 import { SwitchyardError } from '../../protocols/errors.ts';
+import type { DmarcHost } from '../../stores/records/dmarc/port.ts';
 
 /** Questions at once, of one report: the resolver serves the mail too. */
 const LANES = 10;
@@ -23,34 +25,39 @@ const NAME_LENGTH = 253;
 
 export const enrich = defineStep({
   name: 'dmarc.enrich',
-  summary: 'Look up the names of the hosts in a report, so that its sources are grouped by who runs them.',
+  summary: 'Look up the names of the hosts in a report and where they are, so that people see who runs its sources.',
   input: z.object({ report: BlobRef.describe('The stored bytes of the report.') }),
   output: z.object({
     addresses: z.number().int().describe('Addresses that the report names.'),
     asked: z.number().int().describe('Of these, how many were asked for now; the others were known, or too many.'),
     named: z.number().int().describe('Of these, how many have a name.'),
+    located: z.number().int().default(0).describe('Addresses of which a file of dmarc.geo knows something.'),
   }),
-  needs: ['configuration', 'blobs', 'records', 'resolver'],
+  needs: ['configuration', 'blobs', 'records', 'resolver', 'geo'],
   takes: 'long',
   repeat: 'safe',
   scope: 'dmarc:write',
-  errors: [...DMARC_ERRORS, 'blob.missing', 'blob.unavailable', 'records.unavailable'],
+  errors: [...DMARC_ERRORS, 'blob.missing', 'blob.unavailable', 'dmarc.geo_unreadable', 'records.unavailable'],
   async run({ report }, dependencies, step) {
     const { configuration, records } = dependencies;
     const { names } = configuration.dmarc;
     const addresses = await addressesIn(report.key, dependencies, step.signal);
-    if (!names.enabled) return { addresses: addresses.size, asked: 0, named: 0 };
-    const unknown = await unknownOf([...addresses].filter(isPublic), dependencies);
+    const places = await dependencies.geo.find(addresses);
+    const known = await records.dmarc.hosts.find([...addresses]);
+    await records.dmarc.hosts.locate(movedOf(known, places, addresses, dependencies));
+    const all = { addresses: addresses.size, located: places.size };
+    if (!names.enabled) return { ...all, asked: 0, named: 0 };
+    const unknown = unknownOf([...addresses].filter(isPublic), known, dependencies);
     const deadline = AbortSignal.any([step.signal, AbortSignal.timeout(names.wait)]);
     const hosts = await nameAll(unknown.slice(0, names.most), dependencies, deadline);
     step.signal.throwIfAborted();
-    await records.dmarc.hosts.put(hosts.map((host) => ({ ...host, country: null, network: null })));
+    await records.dmarc.hosts.put(hosts.map((host) => ({ ...NOWHERE, ...places.get(host.address), ...host })));
     const named = hosts.filter(({ name }) => name !== null).length;
-    return { addresses: addresses.size, asked: hosts.length, named };
+    return { ...all, asked: hosts.length, named };
   },
 });
 
-type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records' | 'resolver'>;
+type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records' | 'resolver' | 'geo'>;
 
 /** @throws PermanentError `DMARC_ERRORS` */
 async function addressesIn(
@@ -74,9 +81,28 @@ async function addressesIn(
   return addresses;
 }
 
+const NOWHERE: Place = { country: null, network: null };
+
+/** Those of which the files say something else than is known. */
+function movedOf(
+  known: ReadonlyMap<string, Place>,
+  places: ReadonlyMap<string, Place>,
+  addresses: Iterable<string>,
+  { geo }: Pick<Part, 'geo'>,
+): (Place & { address: string })[] {
+  if (!geo.enabled) return [];
+  return [...addresses].flatMap((address) => {
+    const [before, now] = [known.get(address) ?? NOWHERE, places.get(address) ?? NOWHERE];
+    return before.country === now.country && before.network === now.network ? [] : [{ address, ...now }];
+  });
+}
+
 /** Those that were never asked for, or too long ago. */
-async function unknownOf(addresses: string[], { configuration, records }: Part): Promise<string[]> {
-  const known = await records.dmarc.hosts.find(addresses);
+function unknownOf(
+  addresses: string[],
+  known: ReadonlyMap<string, DmarcHost>,
+  { configuration }: Pick<Part, 'configuration'>,
+): string[] {
   const since = new Date(Date.now() - configuration.dmarc.names.keep).toISOString();
   return addresses.filter((address) => (known.get(address)?.lookedUpAt ?? '') < since);
 }

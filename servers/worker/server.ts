@@ -9,6 +9,7 @@ import {
 } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import type { Client } from '@temporalio/client';
+import { createGeo } from '../../activities/dmarc/geo.ts';
 import { openDependencies } from '../../activities/open.ts';
 import { messageOf, TemporaryError } from '../../protocols/errors.ts';
 import { taskQueues } from '../../workflows/mail/contract.ts';
@@ -33,6 +34,8 @@ const HEARTBEAT_THROTTLE = '2 seconds';
 const CONNECT_TRIES = 30;
 
 export async function startWorker({ configuration, addresses, log }: ServerOptions): Promise<RunningServer> {
+  // Here and not in the smtp process: a file about places must not keep mail out.
+  await createGeo(configuration).check();
   const { host, port } = addresses.workerMetrics;
   Runtime.install({
     logger: sdkLogger(log),

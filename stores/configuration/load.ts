@@ -103,12 +103,18 @@ function complete(configuration: Configuration, folder: string, problems: Proble
         rules: completeRules(rules, [...path, domain, 'rules'], problems),
       })),
     },
+    dmarc: { ...configuration.dmarc, geo: mapPaths(configuration.dmarc.geo, folder) },
     outbound: {
       ...outbound,
       transport: keyed(outbound.transport, ['outbound', 'transport'], problems, (target) => target),
     },
   };
 }
+
+const mapPaths = ({ country, network }: Configuration['dmarc']['geo'], folder: string) => ({
+  ...(country !== undefined && { country: resolve(folder, country) }),
+  ...(network !== undefined && { network: resolve(folder, network) }),
+});
 
 /** A host that begins with / is the folder of a socket and absolute already. */
 function completeRecords({ postgres }: Configuration['records'], folder: string): Configuration['records'] {

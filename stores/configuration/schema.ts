@@ -251,6 +251,15 @@ const Dmarc = z.strictObject({
       keep: Duration.default(30 * 86_400_000),
     })
     .prefault({}),
+  /** Where the hosts are: files in the MaxMind DB format, such as GeoLite2 or DB-IP Lite. None comes along. */
+  geo: z
+    .strictObject({
+      /** Country. */
+      country: z.string().min(1).optional(),
+      /** Autonomous system: number and name. */
+      network: z.string().min(1).optional(),
+    })
+    .prefault({}),
 });
 
 /** A secret that people expect in the file and that must not be there. */

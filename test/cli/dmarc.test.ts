@@ -54,6 +54,14 @@ describe('switchyard dmarc', () => {
     }
   });
 
+  test('a file of countries that is missing keeps the worker from starting, and the setting is named', async () => {
+    const own = await commandFolder('dmarc: {geo: {country: geo/country.mmdb}}\n');
+    const { status, stderr } = await own.run(['worker']);
+    await own.remove();
+    expect(status).toBe(1);
+    expect(stderr).toContain(`dmarc.geo.country: ${join(own.path, 'geo/country.mmdb')} cannot be read`);
+  });
+
   test('a domain is added, listed with what was reported, and removed', async () => {
     const records = await openRecords({ state: join(folder.path, '.switchyard') });
     await records.rules.applyDeclared([{ domain: 'mail.test', rules: [] }]);

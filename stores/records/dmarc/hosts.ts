@@ -41,6 +41,21 @@ export function dmarcHostRecords(database: Database): DmarcHostRecords {
           )
           .execute();
     },
+    async locate(places) {
+      const rows = places
+        .toSorted((one, other) => (one.address < other.address ? -1 : 1))
+        .map(({ address, country, network }) => ({ address, name: null, country, network, looked_up_at: '' }));
+      for (let from = 0; from < rows.length; from += AT_ONCE)
+        await database
+          .insertInto('dmarc_hosts')
+          .values(rows.slice(from, from + AT_ONCE))
+          .onConflict((conflict) =>
+            conflict
+              .column('address')
+              .doUpdateSet(({ ref }) => ({ country: ref('excluded.country'), network: ref('excluded.network') })),
+          )
+          .execute();
+    },
   };
 }
 

@@ -350,6 +350,20 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
         });
       });
 
+      it('knows where an address is and what it is called, each whoever says the other', async () => {
+        const { hosts } = records.dmarc;
+        const address = '203.0.113.61';
+        await hosts.locate([{ address, country: 'DE', network: null }]);
+        const located = { address, name: null, country: 'DE', network: null, lookedUpAt: '' };
+        expect((await hosts.find([address])).get(address)).toEqual(located);
+        await hosts.put([{ address, name: 'mx.example', country: 'DE', network: null }]);
+        const named = (await hosts.find([address])).get(address);
+        await hosts.locate([{ address, country: 'FR', network: 'AS64496 Net' }]);
+        const moved = (await hosts.find([address])).get(address);
+        expect(moved).toEqual({ ...named, country: 'FR', network: 'AS64496 Net' });
+        expect([moved?.name, moved?.lookedUpAt]).toEqual(['mx.example', expect.stringMatching(/^20/)]);
+      });
+
       it('lists sources with what is known of them, and those that are new', async () => {
         const { queries, hosts } = records.dmarc;
         await hosts.put([{ address: '192.0.2.4', name: 'mx.bad.example', country: 'DE', network: 'AS64496 Bad' }]);
