@@ -1,9 +1,10 @@
 /** Generations of answers: a new reading of the stored reports is built beside the present one and takes its place at once. */
 import { sql, type Selectable } from 'kysely';
 import { timeNow, type Database } from '../tables.ts';
+import { holdReports } from './hold.ts';
 import { rereadAct, type Generation, type GenerationRecords } from './port.ts';
-import { holdReports } from './reports.ts';
 import { fromReportRow } from './rows.ts';
+import { finishSums, removeRecords, SUMMED_AT_ONCE, unfinishedIn } from './staged.ts';
 import type { DmarcTables } from './tables.ts';
 
 /** The number of the generation that is asked, within a query. */
@@ -39,15 +40,17 @@ export function generationRecords(database: Database): GenerationRecords {
       if (after !== undefined) query = query.where('present.id', '>', after);
       return (await query.execute()).map(fromReportRow);
     },
-    switchTo: (generation) =>
-      database.transaction().execute(async (transaction) => {
+    async switchTo(generation) {
+      for (const report of await unfinishedIn(database, generation)) await finishSums(database, report, generation);
+      return database.transaction().execute(async (transaction) => {
         await holdReports(transaction);
         const [current] = await byState(transaction, 'current');
         if (current?.number === generation) return 0;
         const { count } = await missingIn(transaction, generation)
           .select(({ fn }) => fn.countAll<number>().as('count'))
           .executeTakeFirstOrThrow();
-        if (count > 0) return count;
+        const unfinished = (await unfinishedIn(transaction, generation)).length;
+        if (count + unfinished > 0) return count + unfinished;
         const building = (await byState(transaction, 'building')).some(({ number }) => number === generation);
         if (!current || !building) throw new Error(`generation ${generation} is not being built`);
         await setState(transaction, current.number, 'old');
@@ -57,7 +60,8 @@ export function generationRecords(database: Database): GenerationRecords {
           .where('number', '=', generation)
           .execute();
         return 0;
-      }),
+      });
+    },
     clear: () =>
       database.transaction().execute(async (transaction) => {
         await holdReports(transaction);
@@ -102,11 +106,11 @@ const missingIn = (database: Database, generation: number) =>
       ),
     );
 
-/** Reports with what belongs to them, then the sums, then the generation itself. */
+/** Reports with what belongs to them, then the sums, then the generation itself. Returns how many rows went. */
 async function clearSome(transaction: Database, generation: number): Promise<number> {
-  const reports = await transaction
+  const published = await transaction
     .selectFrom('dmarc_reports')
-    .select('id')
+    .select(['id', 'records'])
     .where('generation', '=', generation)
     .limit(CLEARED_AT_ONCE)
     .execute();
@@ -116,16 +120,37 @@ async function clearSome(transaction: Database, generation: number): Promise<num
     .where('generation', '=', generation)
     .limit(CLEARED_AT_ONCE)
     .execute();
-  const ids = [...reports, ...staged].map(({ id }) => id);
+  // Of a large report some of its records at a time.
+  for (const { id } of [...staged, ...published.filter(({ records }) => records > LARGE)]) {
+    const removed = await removeRecords(transaction, id, generation);
+    if (removed > 0) return removed;
+  }
+  const ids = [...published, ...staged].map(({ id }) => id);
   if (ids.length > 0) {
     for (const table of PARTS)
       await transaction.deleteFrom(table).where('generation', '=', generation).where('report', 'in', ids).execute();
     await transaction.deleteFrom('dmarc_reports').where('generation', '=', generation).where('id', 'in', ids).execute();
     return ids.length;
   }
-  for (const table of SUMS) await transaction.deleteFrom(table).where('generation', '=', generation).execute();
+  for (const [table, columns] of Object.entries(SUMS)) {
+    const removed = await clearSums(transaction, table, columns, generation);
+    if (removed > 0) return removed;
+  }
   await transaction.deleteFrom('dmarc_generations').where('number', '=', generation).execute();
   return 1;
+}
+
+/** Records that are removed with their report: fifty such reports are a transaction of some ten milliseconds. */
+const LARGE = 100;
+
+async function clearSums(database: Database, table: string, columns: string[], generation: number): Promise<number> {
+  const key = sql.join(columns.map((column) => sql.ref(column)));
+  const { numAffectedRows } = await sql`
+    delete from ${sql.table(table)} where generation = ${generation} and (${key}) in (
+      select ${key} from ${sql.table(table)} where generation = ${generation} limit ${SUMMED_AT_ONCE})`.execute(
+    database,
+  );
+  return Number(numAffectedRows ?? 0n);
 }
 
 const PARTS = [
@@ -135,7 +160,17 @@ const PARTS = [
   'dmarc_failures',
   'dmarc_staging',
 ] as const satisfies (keyof DmarcTables)[];
-const SUMS = ['dmarc_days', 'dmarc_source_days', 'dmarc_sources'] as const satisfies (keyof DmarcTables)[];
+/** The sums, and their keys beside the generation. */
+const SUMS: Partial<Record<keyof DmarcTables, string[]>> = {
+  dmarc_reported: ['domain'],
+  dmarc_reporters: ['domain', 'organization'],
+  dmarc_domain_days: ['domain', 'day'],
+  dmarc_days: ['domain', 'day', 'service', 'disposition', 'dkim', 'spf'],
+  dmarc_months: ['domain', 'month', 'service', 'disposition', 'dkim', 'spf'],
+  dmarc_source_days: ['domain', 'source', 'day', 'service'],
+  dmarc_sources: ['domain', 'source'],
+  dmarc_service_sources: ['domain', 'service', 'source'],
+};
 
 async function byState(database: Database, state: 'current' | 'building' | 'old'): Promise<Generation[]> {
   const rows = await database

@@ -151,14 +151,19 @@ export interface DmarcReportRecords {
   stage(report: Pick<NewReport, 'id' | 'domain'>, records: NumberedRecord[], generation: number): Promise<void>;
   /**
    * Publishes the report with all its records, in one transaction with the sums: all or nothing, and once, whoever else
-   * publishes the same. What was staged for one that is not published is removed.
+   * publishes the same. Sums of a report of more than 5,000 records follow in batches, a transaction each, before this
+   * ends; after a crash the next try goes on with them, or `expireStaged`. What was staged for one that is not published
+   * is removed.
    * @param generation as `generations.current` said, or one that is being built
    * @throws TemporaryError `dmarc.generation_over`: it is neither any more; begin again with the present one
    */
   publish(report: NewReport, content: ReportContent, generation: number): Promise<Publication>;
   /** Removes what was staged for a report that will not be published. */
   discard(id: string, generation: number): Promise<void>;
-  /** Removes what was staged before the time and never published. Returns how many reports. */
+  /**
+   * Removes what was staged before the time and never published, and ends the sums of large reports whose publication
+   * was killed. Returns how many reports were removed.
+   */
   expireStaged(time: string): Promise<number>;
 }
 

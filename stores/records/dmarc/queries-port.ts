@@ -127,14 +127,28 @@ export interface DmarcQueries {
   totals(range: Range): Promise<Totals>;
   /** Only days that have messages, ascending. */
   days(range: Range & { service?: string }): Promise<DayCounts[]>;
+  /** The first day that has messages. */
+  firstDay(domain: string): Promise<string | undefined>;
   /** Most messages first. */
   services(range: Range): Promise<ServiceCounts[]>;
-  /** Most messages first, at most 500. `failing`: only those with messages that failed, most failed first. */
+  /**
+   * Most messages first, at most 500. `failing`: only those with messages that failed, most failed first.
+   * `skip`: without so many of the first, for the pages after.
+   */
   sources(
-    range: Range & { service?: string; source?: string; failing?: boolean; limit?: number },
+    range: Range & { service?: string; source?: string; failing?: boolean; skip?: number; limit?: number },
   ): Promise<SourceCounts[]>;
-  /** Those first seen on or after the day, most messages first, at most 500; `failing` as above. */
-  newSources(options: { domain: string; since: string; failing?: boolean; limit?: number }): Promise<SourceCounts[]>;
+  /** All of them, by address, some hundred at a time. */
+  everySource(range: Range & { service?: string; failing?: boolean }): AsyncIterable<SourceCounts[]>;
+  /** Those first seen on or after the day, most messages first, at most 500; `failing` and `skip` as above. */
+  newSources(options: {
+    domain: string;
+    since: string;
+    failing?: boolean;
+    skip?: number;
+    limit?: number;
+  }): Promise<SourceCounts[]>;
+  countNewSources(options: { domain: string; since: string }): Promise<number>;
   whatIf(range: Range): Promise<WhatIf>;
   /** The policy in the newest report about the domain itself, and the day it is of. */
   policy(domain: string): Promise<{ policy: PolicyPublished; day: string } | undefined>;

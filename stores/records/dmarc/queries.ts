@@ -2,11 +2,15 @@
  * Answers about reports. What a page asks for reads the sums (`sums.ts`): a year of a domain is some thousand rows, found
  * by the first columns of their keys. Only drill-down reads records, by index and a page at a time.
  */
-import { sql, type RawBuilder, type SelectQueryBuilder } from 'kysely';
-import { pageSize, type Database, type Tables } from '../tables.ts';
+import { sql, type RawBuilder } from 'kysely';
+import type { PolicyPublished } from '../../../protocols/dmarc/aggregate.ts';
+import type { Database } from '../tables.ts';
 import { currentGeneration } from './generations.ts';
 import { listQueries } from './lists.ts';
-import type { DmarcQueries, Range, WhatIfService } from './queries-port.ts';
+import type { DmarcQueries, Range, WhatIf, WhatIfService } from './queries-port.ts';
+import { monthsIn } from './range.ts';
+import { everySource, largestSources, newestSources } from './sources.ts';
+import { organizationOf } from './sums.ts';
 import { tlsQueries } from './tls-queries.ts';
 
 export function dmarcQueries(database: Database): DmarcQueries {
@@ -16,135 +20,144 @@ export function dmarcQueries(database: Database): DmarcQueries {
     async domains(since) {
       const known = await database.selectFrom('dmarc_domains').selectAll().execute();
       const reports = await database
-        .selectFrom('dmarc_reports')
-        .select(['domain', countAll.as('reports'), sql<string>`max(received_at)`.as('lastReportAt')])
+        .selectFrom('dmarc_reported')
+        .select(['domain', 'reports', 'last_received_at'])
         .where('generation', '=', currentGeneration)
-        .groupBy('domain')
         .execute();
       const counts = await database
-        .selectFrom('dmarc_days')
+        .selectFrom('dmarc_domain_days')
         .select(['domain', ...ofDays])
         .where('generation', '=', currentGeneration)
         .where('day', '>=', since)
         .groupBy('domain')
         .execute();
-      const names = new Set([...known, ...reports].map(({ domain }) => domain));
-      return [...names].sort().map((domain) => {
-        const reported = reports.find((one) => one.domain === domain);
-        const { domain: _domain, ...sums } = counts.find((one) => one.domain === domain) ?? { domain, ...NO_COUNTS };
-        return {
-          domain,
-          address: known.find((one) => one.domain === domain)?.address ?? null,
-          reports: reported?.reports ?? 0,
-          lastReportAt: reported?.lastReportAt ?? null,
-          counts: sums,
-        };
-      });
+      const addresses = new Map(known.map((one) => [one.domain, one.address]));
+      const reported = new Map(reports.map((one) => [one.domain, one]));
+      const sums = new Map(counts.map(({ domain, ...figures }) => [domain, figures]));
+      return [...new Set([...addresses.keys(), ...reported.keys()])].sort().map((domain) => ({
+        domain,
+        address: addresses.get(domain) ?? null,
+        reports: reported.get(domain)?.reports ?? 0,
+        lastReportAt: reported.get(domain)?.last_received_at ?? null,
+        counts: sums.get(domain) ?? NO_COUNTS,
+      }));
     },
-    async totals({ domain, from, to }) {
-      const [counts, reports, sources] = await Promise.all([
-        daysOf(database, { domain, from, to })
-          .select([...ofDays, sql<number>`count(distinct day)`.as('days')])
+    async totals(range) {
+      const [counts, reporters, sources] = await Promise.all([
+        domainDaysOf(database, range)
+          .select([
+            ...ofDays,
+            total('reports').as('reports'),
+            sql<number>`coalesce(sum(case when messages > 0 then 1 else 0 end), 0)`.as('days'),
+          ])
           .executeTakeFirstOrThrow(),
-        database
-          .selectFrom('dmarc_reports')
-          .select([countAll.as('reports'), sql<number>`count(distinct organization)`.as('organizations')])
-          .where('generation', '=', currentGeneration)
-          .where('domain', '=', domain)
-          .where('kind', '=', 'aggregate')
-          .where('day', '>=', from)
-          .where('day', '<=', to)
-          .executeTakeFirstOrThrow(),
-        sourceDaysOf(database, { domain, from, to })
-          .select(sql<number>`count(distinct source)`.as('sources'))
-          .executeTakeFirstOrThrow(),
+        reportersOf(database, range).executeTakeFirstOrThrow(),
+        seenIn(database, 'dmarc_sources', range).select(countAll.as('sources')).executeTakeFirstOrThrow(),
       ]);
-      return { ...counts, ...reports, ...sources };
+      return { ...counts, ...reporters, ...sources };
     },
     async days({ service, ...range }) {
-      let query = daysOf(database, range)
-        .select(['day', ...ofDays])
+      if (service === undefined)
+        return domainDaysOf(database, range)
+          .select(['day', 'messages', 'passed', 'dkim', 'spf', 'quarantined', 'rejected'])
+          .where('messages', '>', 0)
+          .orderBy('day')
+          .execute();
+      return database
+        .selectFrom('dmarc_days')
+        .select(['day', ...ofResults])
+        .where('generation', '=', currentGeneration)
+        .where('domain', '=', range.domain)
+        .where('day', '>=', range.from)
+        .where('day', '<=', range.to)
+        .where('service', '=', service)
         .groupBy('day')
-        .orderBy('day');
-      if (service !== undefined) query = query.where('service', '=', service);
-      return query.execute();
+        .orderBy('day')
+        .execute();
+    },
+    async firstDay(domain) {
+      const row = await database
+        .selectFrom('dmarc_domain_days')
+        .select('day')
+        .where('generation', '=', currentGeneration)
+        .where('domain', '=', domain)
+        .where('messages', '>', 0)
+        .orderBy('day')
+        .limit(1)
+        .executeTakeFirst();
+      return row?.day;
     },
     async services(range) {
       const [services, sources] = await Promise.all([
-        daysOf(database, range)
-          .select(['service', ...ofDays])
+        resultsOf(database, range)
+          .select(['service', ...ofResults])
           .groupBy('service')
           .orderBy('messages', 'desc')
           .orderBy('service')
           .execute(),
-        sourceDaysOf(database, range)
-          .select(['service', sql<number>`count(distinct source)`.as('sources')])
+        seenIn(database, 'dmarc_service_sources', range)
+          .select(['service', countAll.as('sources')])
           .groupBy('service')
           .execute(),
       ]);
       const known = new Map(sources.map((one) => [one.service, one.sources]));
       return services.map((one) => ({ ...one, sources: known.get(one.service) ?? 0 }));
     },
-    async sources({ domain, from, to, service, source, ...wanted }) {
-      let days = database
-        .selectFrom('dmarc_source_days as days')
-        .where('days.generation', '=', currentGeneration)
-        .where('days.domain', '=', domain)
-        .where('days.day', '>=', from)
-        .where('days.day', '<=', to);
-      if (service !== undefined) days = days.where('days.service', '=', service);
-      if (source !== undefined) days = days.where('days.source', '=', source);
-      return largestSources(database, domain, days, wanted);
-    },
-    newSources({ domain, since, ...wanted }) {
-      const days = database
-        .selectFrom('dmarc_source_days as days')
-        .where('days.generation', '=', currentGeneration)
-        .where('days.domain', '=', domain)
-        .where('days.day', '>=', since)
-        .where('days.source', 'in', ({ selectFrom }) =>
-          selectFrom('dmarc_sources')
-            .select('source')
-            .where('generation', '=', currentGeneration)
-            .where('domain', '=', domain)
-            .where('first_day', '>=', since),
-        );
-      return largestSources(database, domain, days, wanted);
+    sources: ({ domain, from, to, ...wanted }) => largestSources(database, { domain, from, to }, wanted),
+    everySource: ({ domain, from, to, ...wanted }) => everySource(database, { domain, from, to }, wanted),
+    newSources: (wanted) => newestSources(database, wanted),
+    async countNewSources({ domain, since }) {
+      const { count } = await database
+        .selectFrom('dmarc_sources')
+        .select(countAll.as('count'))
+        .where('generation', '=', currentGeneration)
+        .where('domain', '=', domain)
+        .where('first_day', '>=', since)
+        .executeTakeFirstOrThrow();
+      return count;
     },
     async whatIf(range) {
-      const failed = daysOf(database, range).where('dkim', '<>', 'pass').where('spf', '<>', 'pass');
-      const hit = async (dispositions: string[]) => {
-        const services: WhatIfService[] = await failed
-          .select(['service', total('messages').as('hit'), total('exempt').as('exempt')])
-          .where('disposition', 'not in', dispositions)
-          .groupBy('service')
-          .orderBy('hit', 'desc')
-          .orderBy('service')
-          .execute();
-        return { hit: services.reduce((sum, one) => sum + one.hit, 0), services };
-      };
-      const { messages, passed } = await daysOf(database, range).select(ofDays).executeTakeFirstOrThrow();
+      const [{ messages, passed }, failed] = await Promise.all([
+        domainDaysOf(database, range).select(ofDays).executeTakeFirstOrThrow(),
+        resultsOf(database, range)
+          .select(['service', 'disposition', total('messages').as('hit'), total('exempt').as('exempt')])
+          .where('dkim', '<>', 'pass')
+          .where('spf', '<>', 'pass')
+          .groupBy(['service', 'disposition'])
+          .execute(),
+      ]);
       return {
         messages,
         passed,
-        quarantine: await hit(['quarantine', 'reject']),
-        reject: await hit(['reject']),
+        quarantine: hitBy(failed.filter(({ disposition }) => !['quarantine', 'reject'].includes(disposition))),
+        reject: hitBy(failed.filter(({ disposition }) => disposition !== 'reject')),
       };
     },
     async policy(domain) {
       const row = await database
-        .selectFrom('dmarc_reports')
-        .select(['policy', 'day'])
+        .selectFrom('dmarc_reported')
+        .select(['policy', 'policy_day'])
         .where('generation', '=', currentGeneration)
         .where('domain', '=', domain)
-        .where('kind', '=', 'aggregate')
-        .where('policy_domain', '=', domain)
-        .orderBy('day', 'desc')
-        .limit(1)
         .executeTakeFirst();
-      return row?.policy ? { policy: JSON.parse(row.policy) as never, day: row.day } : undefined;
+      return row?.policy && row.policy_day
+        ? { policy: JSON.parse(row.policy) as PolicyPublished, day: row.policy_day }
+        : undefined;
     },
   };
+}
+
+/** Services by what a policy would have touched of theirs, most first. */
+function hitBy(rows: WhatIfService[]): WhatIf['reject'] {
+  const services = new Map<string, WhatIfService>();
+  for (const { service, hit, exempt } of rows) {
+    const known = services.get(service) ?? { service, hit: 0, exempt: 0 };
+    services.set(service, { service, hit: known.hit + hit, exempt: known.exempt + exempt });
+  }
+  const sorted = [...services.values()].sort(
+    (one, other) => other.hit - one.hit || Buffer.compare(Buffer.from(one.service), Buffer.from(other.service)),
+  );
+  return { hit: sorted.reduce((sum, { hit }) => sum + hit, 0), services: sorted };
 }
 
 const countAll = sql<number>`count(*)`;
@@ -156,8 +169,18 @@ const totalWhere = (condition: string): RawBuilder<number> =>
 
 const NO_COUNTS = { messages: 0, passed: 0, dkim: 0, spf: 0, quarantined: 0, rejected: 0 };
 
-/** `Counts` of rows of `dmarc_days`. */
+/** `Counts` of rows of `dmarc_domain_days`. */
 const ofDays = [
+  total('messages').as('messages'),
+  total('passed').as('passed'),
+  total('dkim').as('dkim'),
+  total('spf').as('spf'),
+  total('quarantined').as('quarantined'),
+  total('rejected').as('rejected'),
+] as const;
+
+/** `Counts` of rows of `dmarc_days` and `dmarc_months`. */
+const ofResults = [
   total('messages').as('messages'),
   totalWhere(`dkim = 'pass' or spf = 'pass'`).as('passed'),
   totalWhere(`dkim = 'pass'`).as('dkim'),
@@ -166,68 +189,72 @@ const ofDays = [
   totalWhere(`disposition = 'reject'`).as('rejected'),
 ] as const;
 
-/** `Counts` of rows of `dmarc_source_days`. */
-const ofSources = [
-  total('days.messages').as('messages'),
-  total('days.passed').as('passed'),
-  total('days.dkim').as('dkim'),
-  total('days.spf').as('spf'),
-  total('days.quarantined').as('quarantined'),
-  total('days.rejected').as('rejected'),
-] as const;
+const domainDaysOf = (database: Database, { domain, from, to }: Range) =>
+  database
+    .selectFrom('dmarc_domain_days')
+    .where('generation', '=', currentGeneration)
+    .where('domain', '=', domain)
+    .where('day', '>=', from)
+    .where('day', '<=', to);
 
-type SourceDays = SelectQueryBuilder<Tables & { days: Tables['dmarc_source_days'] }, 'days', object>;
-
-/** Sums first and joins then: what is known of a source is looked up for those that are answered, not for every row. */
-function largestSources(
-  database: Database,
-  domain: string,
-  days: SourceDays,
-  { failing, limit }: { failing?: boolean; limit?: number },
-) {
-  let sums = days
-    .select(['days.source', ...ofSources])
-    .groupBy('days.source')
-    .orderBy(failing ? sql`sum(days.messages) - sum(days.passed)` : sql`sum(days.messages)`, 'desc')
-    .orderBy('days.source')
-    .limit(pageSize(limit));
-  if (failing) sums = sums.having(sql<boolean>`sum(days.messages) > sum(days.passed)`);
-  return database
-    .selectFrom(sums.as('sums'))
-    .innerJoin('dmarc_sources as known', (join) =>
-      join
-        .onRef('known.source', '=', 'sums.source')
-        .on('known.generation', '=', currentGeneration)
-        .on('known.domain', '=', domain),
-    )
-    .leftJoin('dmarc_hosts as hosts', 'hosts.address', 'sums.source')
-    .selectAll('sums')
-    .select(['known.service', ...ofHost])
-    .orderBy(failing ? sql`sums.messages - sums.passed` : sql`sums.messages`, 'desc')
-    .orderBy('sums.source')
-    .execute();
+/** Messages by service and result: of whole months, and of the days around them. */
+function resultsOf(database: Database, { domain, from, to }: Range) {
+  const columns = ['service', 'disposition', 'dkim', 'spf', 'messages', 'exempt'] as const;
+  const { days, months } = monthsIn({ from, to });
+  const parts = days.map((span) =>
+    database
+      .selectFrom('dmarc_days')
+      .select(columns)
+      .where('generation', '=', currentGeneration)
+      .where('domain', '=', domain)
+      .where('day', '>=', span.from)
+      .where('day', '<=', span.to),
+  );
+  if (months)
+    parts.push(
+      database
+        .selectFrom('dmarc_months')
+        .select(columns)
+        .where('generation', '=', currentGeneration)
+        .where('domain', '=', domain)
+        .where('month', '>=', months.from)
+        .where('month', '<=', months.to) as never,
+    );
+  const [first, ...others] = parts as [(typeof parts)[0] & object, ...typeof parts];
+  return database.selectFrom(others.reduce((all, part) => all.unionAll(part), first).as('results'));
 }
 
-const ofHost = [
-  'known.first_day as firstDay',
-  'known.last_day as lastDay',
-  'hosts.name',
-  'hosts.country',
-  'hosts.network',
-] as const;
+/**
+ * Addresses that were seen within the range. Of most the first and the last day say it; days are looked up of those that
+ * were seen before it and after it.
+ */
+function seenIn<Table extends 'dmarc_sources' | 'dmarc_service_sources'>(
+  database: Database,
+  table: Table,
+  { domain, from, to }: Range,
+) {
+  const ofService = table === 'dmarc_service_sources' ? sql`and days.service = seen.service` : sql``;
+  return database
+    .selectFrom(`${table} as seen` as 'dmarc_service_sources as seen')
+    .where('seen.generation', '=', currentGeneration)
+    .where('seen.domain', '=', domain)
+    .where('seen.first_day', '<=', to)
+    .where('seen.last_day', '>=', from).where(sql<boolean>`(seen.first_day >= ${from} or seen.last_day <= ${to}
+      or exists (select 1 from dmarc_source_days as days
+        where days.generation = seen.generation and days.domain = seen.domain and days.source = seen.source
+          and days.day >= ${from} and days.day <= ${to} ${ofService}))`);
+}
 
-const daysOf = (database: Database, { domain, from, to }: Range) =>
+/** The same of those who sent reports. */
+const reportersOf = (database: Database, { domain, from, to }: Range) =>
   database
-    .selectFrom('dmarc_days')
-    .where('generation', '=', currentGeneration)
-    .where('domain', '=', domain)
-    .where('day', '>=', from)
-    .where('day', '<=', to);
-
-const sourceDaysOf = (database: Database, { domain, from, to }: Range) =>
-  database
-    .selectFrom('dmarc_source_days')
-    .where('generation', '=', currentGeneration)
-    .where('domain', '=', domain)
-    .where('day', '>=', from)
-    .where('day', '<=', to);
+    .selectFrom('dmarc_reporters as seen')
+    .select(countAll.as('organizations'))
+    .where('seen.generation', '=', currentGeneration)
+    .where('seen.domain', '=', domain)
+    .where('seen.first_day', '<=', to)
+    .where('seen.last_day', '>=', from).where(sql<boolean>`(seen.first_day >= ${from} or seen.last_day <= ${to}
+      or exists (select 1 from dmarc_reports as reports
+        where reports.generation = seen.generation and reports.domain = seen.domain and reports.kind = 'aggregate'
+          and reports.day >= ${from} and reports.day <= ${to}
+          and ${organizationOf('reports.organization')} = seen.organization))`);

@@ -60,8 +60,11 @@ export interface DmarcTables {
     envelope_to: string | null;
     results: string;
   };
-  /** Reports with records that wait for their publication. */
-  dmarc_staging: { generation: number; report: string; staged_at: string };
+  /**
+   * Reports whose records were written ahead. `summed` is null of those that wait for their publication; of a published
+   * one it says up to which record the sums have it.
+   */
+  dmarc_staging: { generation: number; report: string; staged_at: string; summed: number | null };
   dmarc_tls_policies: {
     generation: number;
     report: string;
@@ -97,42 +100,38 @@ export interface DmarcTables {
     incidents: number;
     details: string;
   };
-  /** Messages by day, service and result. */
-  dmarc_days: {
+  /** What is known of the reports about a domain, of all kinds; the newest policy of the domain itself. */
+  dmarc_reported: {
     generation: number;
     domain: string;
-    day: string;
-    service: string;
-    disposition: string;
-    dkim: string;
-    spf: string;
-    messages: number;
-    exempt: number;
-    records: number;
+    reports: number;
+    last_received_at: string;
+    policy: string | null;
+    policy_day: string | null;
   };
+  /** Who sends aggregate reports. A long name is cut (`organizationKey`). */
+  dmarc_reporters: { generation: number; domain: string; organization: string; first_day: string; last_day: string };
+  /** Aggregate reports and messages by day. */
+  dmarc_domain_days: { generation: number; domain: string; day: string; reports: number } & CountColumns;
+  /** Messages by day, service and result, and by month (`YYYY-MM`). */
+  dmarc_days: { generation: number; domain: string; day: string } & ResultColumns;
+  dmarc_months: { generation: number; domain: string; month: string } & ResultColumns;
   dmarc_source_days: {
     generation: number;
     domain: string;
-    service: string;
-    day: string;
     source: string;
-    messages: number;
-    passed: number;
-    dkim: number;
-    spf: number;
-    quarantined: number;
-    rejected: number;
-  };
-  dmarc_sources: {
+    day: string;
+    service: string;
+  } & CountColumns;
+  /** All that was ever reported of an address: of every service, and of each. */
+  dmarc_sources: { generation: number; domain: string; source: string; service: string } & SeenColumns & CountColumns;
+  dmarc_service_sources: {
     generation: number;
     domain: string;
-    source: string;
     service: string;
-    first_day: string;
-    last_day: string;
-    messages: number;
-    passed: number;
-  };
+    source: string;
+  } & SeenColumns &
+    CountColumns;
   dmarc_quarantine: {
     id: string;
     act: string;
@@ -157,4 +156,28 @@ export interface DmarcTables {
     bytes: number;
     records: number;
   };
+}
+
+interface CountColumns {
+  messages: number;
+  passed: number;
+  dkim: number;
+  spf: number;
+  quarantined: number;
+  rejected: number;
+}
+
+interface ResultColumns {
+  service: string;
+  disposition: string;
+  dkim: string;
+  spf: string;
+  messages: number;
+  exempt: number;
+  records: number;
+}
+
+interface SeenColumns {
+  first_day: string;
+  last_day: string;
 }

@@ -8,6 +8,7 @@ import { triggers } from './0002-triggers.ts';
 import { jobs } from './0003-jobs.ts';
 import { dmarc } from './0004-dmarc.ts';
 import { dmarcIntake } from './0005-dmarc-intake.ts';
+import { dmarcSums } from './0006-dmarc-sums.ts';
 
 /** `up` sees the schema of its own time, hence no table types. */
 export interface Migration {
@@ -16,7 +17,7 @@ export interface Migration {
 }
 
 /** Numbered from 1 by their place. */
-export const migrations: readonly Migration[] = [foundation, triggers, jobs, dmarc, dmarcIntake];
+export const migrations: readonly Migration[] = [foundation, triggers, jobs, dmarc, dmarcIntake, dmarcSums];
 
 /**
  * Brings the schema up to the code, all or nothing, in one write transaction: processes that start together take

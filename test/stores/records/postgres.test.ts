@@ -15,6 +15,7 @@ import { activity } from '../contract/activity.ts';
 import { atOnceContract } from '../contract/at-once.ts';
 import { jobsContract } from '../contract/jobs.ts';
 import { dmarcContract } from '../contract/dmarc.ts';
+import { dmarcSumsContract } from '../contract/dmarc-sums.ts';
 import { recordsContract, type OpenedRecords } from '../contract/records.ts';
 import { triggersContract } from '../contract/triggers.ts';
 
@@ -63,6 +64,9 @@ describe.skipIf(!hasPostgres)('with a server', () => {
   recordsContract('PostgreSQL', openForContract);
   triggersContract('PostgreSQL', openForContract);
   dmarcContract('PostgreSQL', openForContract);
+  dmarcSumsContract('PostgreSQL', openForContract, () =>
+    openPostgres(configured().records.postgres, 'as long as it takes'),
+  );
   atOnceContract('PostgreSQL', openForContract);
   jobsContract('PostgreSQL', openForContract);
 

@@ -14,6 +14,7 @@ import { activity } from '../contract/activity.ts';
 import { atOnceContract } from '../contract/at-once.ts';
 import { jobsContract } from '../contract/jobs.ts';
 import { dmarcContract } from '../contract/dmarc.ts';
+import { dmarcSumsContract } from '../contract/dmarc-sums.ts';
 import { recordsContract, type OpenedRecords } from '../contract/records.ts';
 import { triggersContract } from '../contract/triggers.ts';
 
@@ -64,6 +65,7 @@ async function openForContract(): Promise<OpenedRecords> {
 recordsContract('SQLite', openForContract);
 triggersContract('SQLite', openForContract);
 dmarcContract('SQLite', openForContract);
+dmarcSumsContract('SQLite', openForContract, () => openSqlite(join(emptyState(), RECORDS_FILE)));
 atOnceContract('SQLite', openForContract);
 jobsContract('SQLite', openForContract);
 

@@ -1,0 +1,197 @@
+/**
+ * Addresses that mail came from, those with most messages first. The answer is exact, and few rows are read for it: what
+ * was ever reported of an address is a bound of what was reported of it within a range, and the very figure where it was
+ * seen within the range alone. So the addresses are taken by their bound, most first; days are read of those alone that
+ * were seen beside the range as well; and it is over when no bound that is left can reach into the answer.
+ */
+import { sql } from 'kysely';
+import { pageSize, type Database } from '../tables.ts';
+import { currentGeneration } from './generations.ts';
+import { dmarcHostRecords } from './hosts.ts';
+import type { Counts, Range, SourceCounts } from './queries-port.ts';
+
+export interface Wanted {
+  /** Of this service alone; '' is what no rule names. */
+  service?: string;
+  source?: string;
+  /** Only those with messages that failed, most failed first. */
+  failing?: boolean;
+  /** So many of the first are left out. */
+  skip?: number;
+  limit?: number;
+}
+
+/** How many times as many candidates are looked at, when the first were not enough. */
+const MORE = 4;
+/** Values of one statement. */
+const AT_ONCE = 500;
+
+/** Most messages first, then by address. */
+export async function largestSources(database: Database, range: Range, wanted: Wanted): Promise<SourceCounts[]> {
+  const generation = await generationNow(database);
+  const skip = wanted.skip ?? 0;
+  const end = skip + pageSize(wanted.limit);
+  const inRange = new Map<string, Counts>();
+  for (let asked = end * 2; ; asked *= MORE) {
+    const candidates = await candidatesOf(database, generation, range, wanted)
+      .orderBy(wanted.failing ? sql`messages - passed` : sql`messages`, 'desc')
+      .orderBy('source')
+      .limit(asked)
+      .execute();
+    await sumUp(database, generation, range, candidates, wanted, inRange);
+    const found = [...inRange].map(([source, counts]) => ({ source, ...counts }));
+    const sorted = ranked(found, wanted);
+    const last = candidates.at(-1);
+    const place = sorted[end - 1];
+    // Those that are left come after the last candidate, by their bounds too.
+    if (candidates.length < asked || !last || (place && comesAfter(last, place, wanted)))
+      return describeSources(database, generation, range.domain, sorted.slice(skip, end));
+  }
+}
+
+/** By address, so many at a time: each one once, whatever is published meanwhile. */
+export async function* everySource(
+  database: Database,
+  range: Range,
+  wanted: Pick<Wanted, 'service' | 'failing'>,
+): AsyncGenerator<SourceCounts[]> {
+  const generation = await generationNow(database);
+  for (let after = ''; ;) {
+    const candidates = await candidatesOf(database, generation, range, wanted)
+      .where('source', '>', after)
+      .orderBy('source')
+      .limit(AT_ONCE)
+      .execute();
+    const last = candidates.at(-1);
+    if (!last) return;
+    const inRange = new Map<string, Counts>();
+    await sumUp(database, generation, range, candidates, wanted, inRange);
+    const found = candidates.flatMap(({ source }) => {
+      const counts = inRange.get(source);
+      return counts ? [{ source, ...counts }] : [];
+    });
+    yield describeSources(database, generation, range.domain, wantedOf(found, wanted));
+    after = last.source;
+  }
+}
+
+/** Those that were first seen on or after a day: all that was ever reported of them is new. */
+export async function newestSources(
+  database: Database,
+  { domain, since, failing, limit, skip = 0 }: { domain: string; since: string } & Wanted,
+): Promise<SourceCounts[]> {
+  const generation = await generationNow(database);
+  let query = database
+    .selectFrom('dmarc_sources')
+    .select(['source', ...COUNTS])
+    .where('generation', '=', generation)
+    .where('domain', '=', domain)
+    .where('first_day', '>=', since)
+    .orderBy(failing ? sql`messages - passed` : sql`messages`, 'desc')
+    .orderBy('source')
+    .limit(pageSize(limit))
+    .offset(skip);
+  if (failing) query = query.where(sql<boolean>`messages > passed`);
+  return describeSources(database, generation, domain, await query.execute());
+}
+
+const COUNTS = ['messages', 'passed', 'dkim', 'spf', 'quarantined', 'rejected'] as const;
+
+type Source = { source: string } & Counts;
+type Candidate = Source & { first_day: string; last_day: string };
+
+const generationNow = async (database: Database): Promise<number> =>
+  (await database.selectNoFrom(currentGeneration.as('number')).executeTakeFirstOrThrow()).number;
+
+/** Addresses that may have been seen within the range, with all that was ever reported of them. */
+function candidatesOf(
+  database: Database,
+  generation: number,
+  { domain, from, to }: Range,
+  { service, source, failing }: Wanted,
+) {
+  let query = database
+    .selectFrom(service === undefined ? 'dmarc_sources' : 'dmarc_service_sources')
+    .select(['source', 'first_day', 'last_day', ...COUNTS])
+    .where('generation', '=', generation)
+    .where('domain', '=', domain)
+    .where('first_day', '<=', to)
+    .where('last_day', '>=', from);
+  if (service !== undefined) query = query.where('service', '=', service);
+  if (source !== undefined) query = query.where('source', '=', source);
+  if (failing) query = query.where(sql<boolean>`messages > passed`);
+  return query;
+}
+
+/** Adds the figures of the candidates within the range to those that are known. */
+async function sumUp(
+  database: Database,
+  generation: number,
+  { domain, from, to }: Range,
+  candidates: Candidate[],
+  { service }: Wanted,
+  known: Map<string, Counts>,
+): Promise<void> {
+  const straddling: string[] = [];
+  for (const { source, first_day, last_day, ...counts } of candidates) {
+    if (known.has(source)) continue;
+    if (first_day >= from && last_day <= to) known.set(source, counts);
+    else straddling.push(source);
+  }
+  for (let at = 0; at < straddling.length; at += AT_ONCE) {
+    let query = database
+      .selectFrom('dmarc_source_days')
+      .select(['source', ...COUNTS.map((name) => total(name).as(name))])
+      .where('generation', '=', generation)
+      .where('domain', '=', domain)
+      .where('source', 'in', straddling.slice(at, at + AT_ONCE))
+      .where('day', '>=', from)
+      .where('day', '<=', to)
+      .groupBy('source');
+    if (service !== undefined) query = query.where('service', '=', service);
+    for (const { source, ...counts } of await query.execute()) known.set(source, counts);
+  }
+}
+
+/** PostgreSQL's sum of a bigint is a numeric, which reads as text. */
+const total = (column: string) => sql<number>`cast(sum(${sql.ref(column)}) as bigint)`;
+
+const figureOf = ({ messages, passed }: Counts, { failing }: Wanted): number =>
+  failing ? messages - passed : messages;
+
+const wantedOf = (sources: Source[], wanted: Wanted): Source[] =>
+  sources.filter((one) => !wanted.failing || figureOf(one, wanted) > 0);
+
+const ranked = (sources: Source[], wanted: Wanted): Source[] =>
+  wantedOf(sources, wanted).sort((one, other) => (comesAfter(one, other, wanted) ? 1 : -1));
+
+/** Addresses are compared by their bytes, as the databases do: they are ASCII. */
+function comesAfter(one: Source, other: Source, wanted: Wanted): boolean {
+  const difference = figureOf(one, wanted) - figureOf(other, wanted);
+  return difference === 0 ? one.source >= other.source : difference < 0;
+}
+
+/** What is known of each beside its figures. */
+async function describeSources(
+  database: Database,
+  generation: number,
+  domain: string,
+  sources: Source[],
+): Promise<SourceCounts[]> {
+  if (sources.length === 0) return [];
+  const addresses = sources.map(({ source }) => source);
+  const hosts = await dmarcHostRecords(database).find(addresses);
+  const rows = await database
+    .selectFrom('dmarc_sources')
+    .select(['source', 'service', 'first_day', 'last_day'])
+    .where('generation', '=', generation)
+    .where('domain', '=', domain)
+    .where('source', 'in', addresses)
+    .execute();
+  const known = new Map(rows.map((row) => [row.source, row]));
+  return sources.map(({ source, ...counts }) => {
+    const { service = '', first_day: firstDay = '', last_day: lastDay = '' } = known.get(source) ?? {};
+    const { name = null, country = null, network = null } = hosts.get(source) ?? {};
+    return { source, service, name, country, network, firstDay, lastDay, ...counts };
+  });
+}

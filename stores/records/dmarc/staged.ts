@@ -1,0 +1,205 @@
+/**
+ * Records that were written ahead of a large report: what is done about them goes in bounded transactions, so that no
+ * report of a stranger keeps the mail waiting for the lock. The row of the report is the switch: before it nothing of
+ * them counts; after it all of them will, whoever goes on with the sums.
+ */
+import { sql } from 'kysely';
+import { TemporaryError } from '../../../protocols/errors.ts';
+import type { Database } from '../tables.ts';
+import { holdReports } from './hold.ts';
+import type { DmarcReport, NewReport } from './port.ts';
+import { addRecords } from './sums.ts';
+
+/** Records whose sums are added up in one transaction, and that are renamed or removed in one. */
+export const SUMMED_AT_ONCE = 5_000;
+
+/** What the staged records of a report come to, and the last of their numbers. */
+export interface Staged extends Pick<DmarcReport, 'records' | 'messages' | 'passed'> {
+  last: number;
+}
+
+/** Gives all of them the domain that the report turned out to be about, and counts them. */
+export async function gatherStaged(
+  database: Database,
+  { id, domain }: Pick<NewReport, 'id' | 'domain'>,
+  generation: number,
+): Promise<Staged> {
+  const last = await lastNumber(database, id, generation);
+  const all: Staged = { records: 0, messages: 0, passed: 0, last };
+  // From the end: the first one is named last, and while it has another name, some may have.
+  for (let after = startOfLast(last); after >= 0; after -= SUMMED_AT_ONCE) {
+    await nameRecords(database, { id, domain }, after, generation);
+    const { records, messages, passed } = await partOf(database, id, after, generation)
+      .select([
+        sql<number>`count(*)`.as('records'),
+        sql<number>`cast(coalesce(sum("count"), 0) as bigint)`.as('messages'),
+        sql<number>`cast(coalesce(sum(case when dkim = 'pass' or spf = 'pass' then "count" else 0 end), 0) as bigint)`.as(
+          'passed',
+        ),
+      ])
+      .executeTakeFirstOrThrow();
+    all.records += records;
+    all.messages += messages;
+    all.passed += passed;
+  }
+  return all;
+}
+
+const startOfLast = (last: number): number => Math.floor(Math.max(last - 1, 0) / SUMMED_AT_ONCE) * SUMMED_AT_ONCE;
+
+const partOf = (database: Database, report: string, after: number, generation: number) =>
+  database
+    .selectFrom('dmarc_records')
+    .where('generation', '=', generation)
+    .where('report', '=', report)
+    .where('number', '>', after)
+    .where('number', '<=', after + SUMMED_AT_ONCE);
+
+async function nameRecords(
+  database: Database,
+  { id, domain }: Pick<NewReport, 'id' | 'domain'>,
+  after: number,
+  generation: number,
+): Promise<void> {
+  const other = await partOf(database, id, after, generation)
+    .select('number')
+    .where('domain', '<>', domain)
+    .limit(1)
+    .executeTakeFirst();
+  if (!other) return;
+  await database
+    .updateTable('dmarc_records')
+    .set({ domain })
+    .where('generation', '=', generation)
+    .where('report', '=', id)
+    .where('number', '>', after)
+    .where('number', '<=', after + SUMMED_AT_ONCE)
+    .execute();
+}
+
+async function lastNumber(database: Database, report: string, generation: number): Promise<number> {
+  const { last } = await database
+    .selectFrom('dmarc_records')
+    .select(({ fn }) => fn.max('number').as('last'))
+    .where('generation', '=', generation)
+    .where('report', '=', report)
+    .executeTakeFirstOrThrow();
+  return (last as number | null) ?? 0;
+}
+
+/**
+ * In the transaction that publishes the report and adds up the first part: the sums of the others are to follow.
+ * @throws TemporaryError `records.unavailable`: they are not what was gathered
+ */
+export async function markPublished(
+  transaction: Database,
+  report: string,
+  { records, last }: Staged,
+  generation: number,
+): Promise<void> {
+  if (records === 0) return;
+  const { numUpdatedRows } = await transaction
+    .updateTable('dmarc_staging')
+    .set({ summed: SUMMED_AT_ONCE })
+    .where('generation', '=', generation)
+    .where('report', '=', report)
+    .executeTakeFirst();
+  if (numUpdatedRows === 1n && (await lastNumber(transaction, report, generation)) === last) return;
+  throw new TemporaryError({
+    code: 'records.unavailable',
+    message: 'What was written ahead of a report was removed before it was published.',
+    fix: 'Nothing: it is tried again by itself.',
+    details: { report },
+  });
+}
+
+/** Adds up what is left of a published report; whoever finds it unfinished may go on. */
+export async function finishSums(database: Database, report: string, generation: number): Promise<void> {
+  for (let isDone = false; !isDone;)
+    isDone = await database.transaction().execute(async (transaction) => {
+      await holdReports(transaction);
+      const staged = await stagingOf(transaction, report, generation);
+      if (!staged || staged.summed === null) return true;
+      const published = await publishedOf(transaction, report, generation);
+      const upTo = staged.summed + SUMMED_AT_ONCE;
+      const last = await lastNumber(transaction, report, generation);
+      if (published && staged.summed < last)
+        await addRecords(transaction, published, { after: staged.summed, upTo }, 0, generation);
+      if (published && upTo < last) {
+        await transaction
+          .updateTable('dmarc_staging')
+          .set({ summed: upTo })
+          .where('generation', '=', generation)
+          .where('report', '=', report)
+          .execute();
+        return false;
+      }
+      await removeRow(transaction, report, generation);
+      return true;
+    });
+}
+
+/** Whether sums of a generation are still to follow: it cannot take over as long. */
+export async function unfinishedIn(database: Database, generation: number): Promise<string[]> {
+  const rows = await database
+    .selectFrom('dmarc_staging')
+    .select('report')
+    .where('generation', '=', generation)
+    .where('summed', 'is not', null)
+    .execute();
+  return rows.map(({ report }) => report);
+}
+
+/**
+ * Removes what was staged for a report that is not published. Of one that is, which a late attempt may have staged again
+ * meanwhile, all stays.
+ */
+export async function removeStaged(database: Database, report: string, generation: number): Promise<void> {
+  for (let isDone = false; !isDone;)
+    isDone = await database.transaction().execute(async (transaction) => {
+      await holdReports(transaction);
+      const staged = await stagingOf(transaction, report, generation);
+      if (!staged || staged.summed !== null) return true;
+      const published = await publishedOf(transaction, report, generation);
+      if (!published && (await removeRecords(transaction, report, generation)) > 0) return false;
+      await removeRow(transaction, report, generation);
+      return true;
+    });
+}
+
+/** Removes some of the records of a report, the last ones. Returns how many; 0 when there are none. */
+export async function removeRecords(transaction: Database, report: string, generation: number): Promise<number> {
+  const last = await lastNumber(transaction, report, generation);
+  if (last === 0) return 0;
+  const { numDeletedRows } = await transaction
+    .deleteFrom('dmarc_records')
+    .where('generation', '=', generation)
+    .where('report', '=', report)
+    .where('number', '>', last - SUMMED_AT_ONCE)
+    .executeTakeFirst();
+  return Number(numDeletedRows);
+}
+
+const stagingOf = (database: Database, report: string, generation: number) =>
+  database
+    .selectFrom('dmarc_staging')
+    .select('summed')
+    .where('generation', '=', generation)
+    .where('report', '=', report)
+    .executeTakeFirst();
+
+const publishedOf = (database: Database, report: string, generation: number) =>
+  database
+    .selectFrom('dmarc_reports')
+    .select(['id', 'domain', 'day'])
+    .where('generation', '=', generation)
+    .where('id', '=', report)
+    .executeTakeFirst();
+
+async function removeRow(transaction: Database, report: string, generation: number): Promise<void> {
+  await transaction
+    .deleteFrom('dmarc_staging')
+    .where('generation', '=', generation)
+    .where('report', '=', report)
+    .execute();
+}
