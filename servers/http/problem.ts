@@ -63,6 +63,7 @@ const STATUS: Record<string, number> = {
   'request.type_unknown': 415,
   'token.too_many': 429,
   'request.too_many': 429,
+  'dmarc.over_quota': 429,
   'step.timeout': 504,
   'run.no_answer': 504,
 };

@@ -3,11 +3,14 @@
  * for first, and everything has an end: bytes, time, how many. 200 means stored, with a run that reads it. What is sent
  * again after a 200 meets the same report, and counts once.
  */
+import { createHash } from 'node:crypto';
 import type { Context, Hono } from 'hono';
 import { rawPrefix } from '../../activities/dmarc/raw.ts';
+import { reportQuota } from '../../activities/dmarc/limits.ts';
 import { quarantine } from '../../activities/dmarc/quarantine.ts';
 import { detectFormat, type Format } from '../../protocols/dmarc/detect.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
+import { quotaWords, type OverQuota } from '../../protocols/dmarc/quota.ts';
 import { PermanentError, TemporaryError } from '../../protocols/errors.ts';
 import { taskQueues } from '../../workflows/mail/contract.ts';
 import { givenReportRun, startIngestion } from '../dmarc/ingestion.ts';
@@ -24,6 +27,9 @@ const TYPES: ReadonlySet<string> = new Set([
   'application/octet-stream',
 ]);
 const MINUTE = 60_000;
+const HOUR = 3_600_000;
+/** The sender in the quota of an address: all of them together, since nobody vouches for one. */
+const HTTPS = 'HTTPS';
 
 type Post = HttpContext['configuration']['dmarc']['post'];
 
@@ -34,6 +40,8 @@ export function mountTlsPosts(app: Hono<HttpEnv>, context: HttpContext): void {
     try {
       const domain = await domainAt(http, context);
       demandType(http);
+      const { intake } = context.dependencies.records.dmarc;
+      demandRoom(await intake.isFull(domain, reportQuota(context.configuration), new Date().toISOString()), domain);
       const bytes = await gate(() => readReport(http, context.configuration.dmarc.post));
       await take(bytes, domain, context);
       return http.text('The report is stored, and is read now.\n');
@@ -150,12 +158,16 @@ async function take(bytes: Buffer, domain: string, context: HttpContext): Promis
   const { dependencies, temporal, configuration } = context;
   if (bytes.length === 0) throw dmarcError('dmarc.empty', 'There is nothing in it.');
   const receivedAt = new Date().toISOString();
+  // The same again counts once: reporters repeat what they have no answer to.
+  const act = `post/${domain}/${createHash('sha256').update(bytes).digest('hex')}`;
+  const amount = { mails: 1, bytes: bytes.length, records: 0 };
+  const intake = { id: act, domain, sender: HTTPS, ...amount };
+  demandRoom(await dependencies.records.dmarc.intake.take(intake, reportQuota(configuration), receivedAt), domain);
   const prefix = rawPrefix(receivedAt);
   const blob = await dependencies.blobs.write(once(bytes), { prefix, maxBytes: bytes.length });
   const refusal = refusalOf(detectFormat(bytes));
   if (refusal) {
     const { code, message } = refusal;
-    const act = `post/${domain}/${blob.sha256}`;
     const nobody = { address: null, sender: null, file: null, mail: null };
     await quarantine({ ...nobody, act, domain, receivedAt, code, message, blob }, dependencies);
     throw refusal;
@@ -163,6 +175,17 @@ async function take(bytes: Buffer, domain: string, context: HttpContext): Promis
   const { id, input } = await givenReportRun({ message: blob, kind: 'report', domain }, dependencies);
   const { main } = taskQueues(configuration.temporal.taskQueue);
   await askTemporal(context, () => startIngestion(temporal, main, id, input));
+}
+
+/** @throws TemporaryError `dmarc.over_quota` */
+function demandRoom(over: OverQuota | undefined, domain: string): void {
+  if (!over) return;
+  throw new TemporaryError({
+    code: 'dmarc.over_quota',
+    message: quotaWords(over, HTTPS, domain),
+    fix: 'Send it again later (RFC 8460, 5.5).',
+    retryAfterMs: HOUR,
+  });
 }
 
 function refusalOf(format: Format): PermanentError | undefined {

@@ -17,7 +17,7 @@ beforeAll(async () => {
   service = await startService({
     configuration: {
       http: { publicUrl: 'https://reports.test/switchyard/' },
-      dmarc: { post: { size: SIZE, wait: WAIT, perMinute: 20 } },
+      dmarc: { post: { size: SIZE, wait: WAIT, perMinute: 20 }, quota: { sender: { mails: 3 } } },
     },
   });
   await service.records.rules.applyDeclared([{ domain: 'mail.test', rules: [] }]);
@@ -92,6 +92,14 @@ it('without a Temporal server it is 503: nothing is accepted that no run reads',
   const answer = await post(gzipSync('{}'));
   expect(answer).toMatchObject({ status: 503, json: { code: 'temporal.unavailable' } });
   expect(answer.headers.get('retry-after')).toMatch(/^\d+$/);
+});
+
+it('over the quota of its address it is 429, but what is sent again has its room', async () => {
+  // Two that were refused and one that waits for a run have all of it.
+  const fourth = await post('{"fourth": 1}');
+  expect(fourth).toMatchObject({ status: 429, json: { code: 'dmarc.over_quota' } });
+  expect(fourth.json.detail).toContain('from HTTPS have reached the limit of a day: 3 mails');
+  expect(await post('PK\x03\x04')).toMatchObject({ status: 422 });
 });
 
 it('more in a minute than the configuration says are asked to come later', async () => {
