@@ -1,9 +1,11 @@
 /** Every step of the house, by name. Adding a step is: one file, one line here. */
 import type { Step } from './step.ts';
 import { beginReread } from './dmarc/begin-reread.ts';
+import { clearImport } from './dmarc/clear-import.ts';
 import { clearReread } from './dmarc/clear-reread.ts';
 import { enrich } from './dmarc/enrich.ts';
 import { extractReports } from './dmarc/extract-reports.ts';
+import { importSome } from './dmarc/import-some.ts';
 import { parseReport } from './dmarc/parse-report.ts';
 import { publishReport } from './dmarc/publish-report.ts';
 import { quarantineReport } from './dmarc/quarantine.ts';
@@ -53,6 +55,8 @@ export const steps: readonly Step[] = [
   beginReread,
   rereadSome,
   clearReread,
+  importSome,
+  clearImport,
   takeJob,
   lookAfterJob,
   endJob,

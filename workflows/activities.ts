@@ -18,6 +18,8 @@ import type { closeActivity } from '../activities/mail/close-activity.ts';
 import type { notify } from '../activities/triggers/notify.ts';
 import type { beginReread } from '../activities/dmarc/begin-reread.ts';
 import type { clearReread } from '../activities/dmarc/clear-reread.ts';
+import type { clearImport } from '../activities/dmarc/clear-import.ts';
+import type { importSome } from '../activities/dmarc/import-some.ts';
 import type { rereadSome } from '../activities/dmarc/reread-some.ts';
 import type { endJob } from '../activities/jobs/end-job.ts';
 import type { lookAfterJob } from '../activities/jobs/look-after-job.ts';
@@ -35,6 +37,8 @@ export interface HouseActivities {
   'dmarc.beginReread': StepActivity<typeof beginReread>;
   'dmarc.rereadSome': StepActivity<typeof rereadSome>;
   'dmarc.clearReread': StepActivity<typeof clearReread>;
+  'dmarc.importSome': StepActivity<typeof importSome>;
+  'dmarc.clearImport': StepActivity<typeof clearImport>;
   /** No step, since it is about Temporal itself: servers/worker/terminate.ts. */
   'jobs.terminate'(input: { workflowId: string; reason: string }): Promise<void>;
   'dmarc.extractReports': StepActivity<typeof extractReports>;
@@ -108,6 +112,8 @@ const JOB_STEP: ActivityOptions = { ...CLASS_OPTIONS.long, heartbeatTimeout: HEA
 
 export const rereading =
   proxyActivities<Pick<HouseActivities, 'dmarc.beginReread' | 'dmarc.rereadSome' | 'dmarc.clearReread'>>(JOB_STEP);
+
+export const importing = proxyActivities<Pick<HouseActivities, 'dmarc.importSome' | 'dmarc.clearImport'>>(JOB_STEP);
 
 /** Deliveries on a task queue of their own. */
 export const deliveries = (taskQueue: string) =>

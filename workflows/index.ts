@@ -1,4 +1,5 @@
 /** Every workflow of the house: the entry of the bundle. */
+export { importReports } from './dmarc/jobs/import-reports.ts';
 export { rereadReports } from './dmarc/jobs/reread-reports.ts';
 export { oneAtATime } from './jobs/one-at-a-time.ts';
 export { ingestDmarcReport } from './dmarc/ingest-dmarc-report.ts';

@@ -42,11 +42,11 @@ type Facts = Pick<NewReport, 'policyDomain' | 'organization' | 'email' | 'report
 /** @throws NotTaken */
 export function describeReport(
   { report: read, sha256, domains }: Read,
-  { receivedAt, mail, report: blob, id, file }: Arrival & { id: string; file: string | null },
+  { domain: wanted, receivedAt, mail, report: blob, id, file }: Arrival & { id: string; file: string | null },
 ): { report: NewReport; content: ReportContent } {
   const { content, ...facts } = factsOf(read, domains, receivedAt);
   const domain = nearest(facts.policyDomain, domains);
-  if (domain === undefined) throw foreign(facts.policyDomain, domains);
+  if (domain === undefined) throw foreign(facts.policyDomain, wanted);
   const { kind } = read;
   const { begin, end } = facts;
   const identity = reportIdentity({ ...facts, kind, sha256 });
@@ -93,10 +93,10 @@ function nearest(name: string, domains: string[]): string | undefined {
   return domains.filter((domain) => isWithin(name, domain)).sort((one, other) => other.length - one.length)[0];
 }
 
-function foreign(name: string, domains: string[]): NotTaken {
-  const [only] = domains;
+/** @param wanted the domain of the address that it came to, if it came to one */
+function foreign(name: string, wanted: string | null): NotTaken {
   const about =
     name === '' ? 'The report says of no domain that it is about it' : `The report is about ${name.slice(0, 253)}`;
-  const wanted = domains.length === 1 ? `, and the address is for ${only}` : ', for which there is no report address';
-  return new NotTaken(dmarcError('dmarc.foreign_domain', `${about}${wanted}.`, { domain: name.slice(0, 253) }));
+  const why = wanted === null ? ', for which there is no report address' : `, and the address is for ${wanted}`;
+  return new NotTaken(dmarcError('dmarc.foreign_domain', `${about}${why}.`, { domain: name.slice(0, 253) }));
 }

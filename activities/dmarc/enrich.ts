@@ -39,30 +39,51 @@ export const enrich = defineStep({
   scope: 'dmarc:write',
   errors: [...DMARC_ERRORS, 'blob.missing', 'blob.unavailable', 'dmarc.geo_unreadable', 'records.unavailable'],
   async run({ report }, dependencies, step) {
-    const { configuration, records } = dependencies;
-    const { names } = configuration.dmarc;
-    const addresses = await addressesIn(report.key, dependencies, step.signal);
-    const places = await dependencies.geo.find(addresses);
-    const known = await records.dmarc.hosts.find([...addresses]);
-    await records.dmarc.hosts.locate(movedOf(known, places, addresses, dependencies));
-    const all = { addresses: addresses.size, located: places.size };
-    if (!names.enabled) return { ...all, asked: 0, named: 0 };
-    const unknown = unknownOf([...addresses].filter(isPublic), known, dependencies);
-    const deadline = AbortSignal.any([step.signal, AbortSignal.timeout(names.wait)]);
-    const hosts = await nameAll(unknown.slice(0, names.most), dependencies, deadline);
-    step.signal.throwIfAborted();
-    await records.dmarc.hosts.put(hosts.map((host) => ({ ...NOWHERE, ...places.get(host.address), ...host })));
-    const named = hosts.filter(({ name }) => name !== null).length;
-    return { ...all, asked: hosts.length, named };
+    const { configuration, blobs } = dependencies;
+    const addresses = await addressesIn(asBytes(await blobs.read(report.key)), configuration, step.signal);
+    const { located, answered, named } = await learnHosts(addresses, dependencies, step.signal);
+    return { addresses: addresses.size, located, asked: answered, named };
   },
 });
 
+/**
+ * Finds out where the hosts are and, as the configuration allows, asks for the names of those that are not known; keeps
+ * the answers.
+ * @param asks false where nobody answers at the moment
+ * @throws the errors of the files, `dmarc.geo_unreadable`; TemporaryError `records.unavailable`
+ */
+export async function learnHosts(
+  addresses: Set<string>,
+  dependencies: Omit<Part, 'blobs'>,
+  signal: AbortSignal,
+  { asks = true }: { asks?: boolean } = {},
+): Promise<{ located: number; answered: number; unanswered: number; named: number }> {
+  const { configuration, records } = dependencies;
+  const { names } = configuration.dmarc;
+  const places = await dependencies.geo.find(addresses);
+  const known = await records.dmarc.hosts.find([...addresses]);
+  await records.dmarc.hosts.locate(movedOf(known, places, addresses, dependencies));
+  const unknown = names.enabled && asks ? unknownOf([...addresses].filter(isPublic), known, dependencies) : [];
+  const asked = unknown.slice(0, names.most);
+  if (asked.length === 0) return { located: places.size, answered: 0, unanswered: 0, named: 0 };
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(names.wait)]);
+  const hosts = await nameAll(asked, dependencies, deadline);
+  signal.throwIfAborted();
+  await records.dmarc.hosts.put(hosts.map((host) => ({ ...NOWHERE, ...places.get(host.address), ...host })));
+  const named = hosts.filter(({ name }) => name !== null).length;
+  return { located: places.size, answered: hosts.length, unanswered: asked.length - hosts.length, named };
+}
+
 type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records' | 'resolver' | 'geo'>;
 
-/** @throws PermanentError `DMARC_ERRORS` */
-async function addressesIn(
-  key: string,
-  { configuration, blobs }: Pick<Part, 'configuration' | 'blobs'>,
+/**
+ * The addresses that reports tell of.
+ * @param source the bytes as they came
+ * @throws PermanentError `DMARC_ERRORS`
+ */
+export async function addressesIn(
+  source: AsyncIterable<Uint8Array>,
+  configuration: Pick<Part['configuration'], 'dmarc'>,
   signal: AbortSignal,
 ): Promise<Set<string>> {
   const addresses = new Set<string>();
@@ -73,7 +94,7 @@ async function addressesIn(
       for (const { sourceIp } of some) addresses.add(sourceIp);
     },
   };
-  for await (const { outcome } of readFiles(asBytes(await blobs.read(key)), reading)) {
+  for await (const { outcome } of readFiles(source, reading)) {
     if ('refusal' in outcome || outcome.report.kind !== 'failure') continue;
     const { sourceIp } = outcome.report.failure;
     if (sourceIp !== null) addresses.add(sourceIp);

@@ -10,6 +10,7 @@ import { detectFormat, DETECT_BYTES, type Format } from '../../protocols/dmarc/d
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
 import { messageParts, type MessagePart } from '../../protocols/mail/parts.ts';
 import { PermanentError } from '../../protocols/errors.ts';
+import type { Configuration } from '../../stores/configuration/schema.ts';
 
 /** What a report can be, or come in. The others are texts, pictures and signatures around it. */
 const REPORTS: ReadonlySet<Format> = new Set(['zip', 'gzip', 'xml', 'json', 'feedback']);
@@ -53,10 +54,7 @@ export const extractReports = defineStep({
   async run({ message, receivedAt = new Date().toISOString() }, { configuration, blobs, records }, step) {
     const { messageSize } = configuration.mail.limits;
     const bytes = await collect(asBytes(await blobs.read(message.key)), messageSize);
-    const parts = listParts(bytes, configuration.dmarc.limits.parts);
-    const wanted = choose(parts);
-    if (wanted.length === 0)
-      throw dmarcError('dmarc.no_report', 'The mail has no attachment, and its text is no report.');
+    const { wanted, others } = reportParts(bytes, configuration);
     const reports = [];
     for (const { part, format } of wanted) {
       step.signal.throwIfAborted();
@@ -66,9 +64,24 @@ export const extractReports = defineStep({
       reports.push({ report, part: part.path, name: part.name, type: part.type, format });
       step.report({ stored: reports.length });
     }
-    return { reports, others: parts.length - wanted.length };
+    return { reports, others };
   },
 });
+
+/**
+ * The parts of a mail that may be reports; without any, the files that are none.
+ * @throws PermanentError `dmarc.too_many_attachments`, `dmarc.no_report`
+ */
+export function reportParts(
+  message: Buffer,
+  { dmarc }: Pick<Configuration, 'dmarc'>,
+): { wanted: Looked[]; others: number } {
+  const parts = listParts(message, dmarc.limits.parts);
+  const wanted = choose(parts);
+  if (wanted.length === 0)
+    throw dmarcError('dmarc.no_report', 'The mail has no attachment, and its text is no report.');
+  return { wanted, others: parts.length - wanted.length };
+}
 
 interface Looked {
   part: MessagePart;

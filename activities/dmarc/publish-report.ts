@@ -14,6 +14,7 @@ import { quarantine, ReportMail } from './quarantine.ts';
 import { asBytes } from './raw.ts';
 import { readFiles, type FileRead } from './read-files.ts';
 import { newStaging, type Staging } from './staging.ts';
+import type { Turn } from './turns.ts';
 import { DMARC_REFUSALS, dmarcError } from '../../protocols/dmarc/errors.ts';
 import { reportIdOf } from '../../protocols/dmarc/identity.ts';
 import { quotaSender, quotaWords } from '../../protocols/dmarc/quota.ts';
@@ -76,90 +77,125 @@ export const publishReport = defineStep({
 
 type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records'>;
 
+/** Where the bytes are, for those that publish what is not stored yet. */
+export interface Original {
+  read(): AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>;
+  /** Stores them as `Arrival.report` says. Asked for before anything is promised about them: not for what is known. */
+  keep(): Promise<unknown>;
+  /** Publishes when it is its turn, where others are on their way beside it. */
+  inTurn: Turn['take'];
+  /** What people call it; untrusted text. */
+  name: string | null;
+  /** Names the refusal by content, so that the same bytes, however often they come, are in quarantine once. */
+  refusalAct: string;
+  /** Whether it is somebody's who can send as much as he likes. */
+  isMetered: boolean;
+  /** Whether something refused with this code is put into quarantine. */
+  isQuarantined(code: string): boolean;
+}
+
 /**
  * The whole of the step, for those that do it for many reports.
+ * @param original where it is left out, the bytes are stored
  * @throws TemporaryError of the stores, and `dmarc.generation_over`; never for what a reporter wrote
  */
 export async function publishFrom(
   arrival: Arrival,
   dependencies: Part,
   step: Pick<StepContext, 'signal' | 'report'>,
+  original: Original = stored(arrival, dependencies),
 ): Promise<Published[]> {
-  const { blobs, configuration, records } = dependencies;
+  const { configuration, records } = dependencies;
   const generation = (await records.dmarc.generations.current()).number;
   const domains =
     arrival.domain !== null ? [arrival.domain] : (await records.dmarc.domains.list()).map((one) => one.domain);
   const staging = newStaging((index) => idOf(arrival, index), domains[0] ?? '', generation, dependencies, step);
   const published: Published[] = [];
   const reading = { limits: reportLimits(configuration), onRecords: staging.take };
+  const way: Way = { arrival, original, staging, dependencies };
   try {
-    for await (const file of readFiles(asBytes(await blobs.read(arrival.report.key)), reading))
-      published.push(await settle(file, domains, arrival, staging, dependencies));
+    for await (const file of readFiles(await original.read(), reading))
+      published.push(await settle(file, domains, way));
     return published;
   } catch (thrown) {
     if (!(thrown instanceof PermanentError) || thrown.code === 'blob.missing') throw thrown;
     await staging.discard();
-    return [...published, await refuse(thrown, null, arrival, dependencies)];
+    return [...published, await refuse(thrown, null, way)];
   }
+}
+
+const stored = ({ report, act }: Arrival, { blobs }: Pick<Part, 'blobs'>): Original => ({
+  read: async () => asBytes(await blobs.read(report.key)),
+  keep: async () => undefined,
+  inTurn: (_, publish) => publish(),
+  name: null,
+  refusalAct: act,
+  isMetered: true,
+  isQuarantined: () => true,
+});
+
+/** What all files of one arrival share. */
+interface Way {
+  arrival: Arrival;
+  original: Original;
+  staging: Staging;
+  dependencies: Part;
 }
 
 /** One file: published, known already, or refused. */
-async function settle(
-  file: FileRead,
-  domains: string[],
-  arrival: Arrival,
-  staging: Staging,
-  dependencies: Part,
-): Promise<Published> {
+async function settle(file: FileRead, domains: string[], way: Way): Promise<Published> {
   const { outcome } = file;
   if ('refusal' in outcome) {
-    await staging.discard();
-    return refuse(outcome.refusal, file.name, arrival, dependencies);
+    await way.staging.discard();
+    return refuse(outcome.refusal, file.name, way);
   }
   try {
-    return await publish(file, { ...outcome, domains }, arrival, staging, dependencies);
+    return await publish(file, { ...outcome, domains }, way);
   } catch (thrown) {
     if (!(thrown instanceof NotTaken)) throw thrown;
-    await staging.discard();
-    return refuse(thrown.refusal, file.name, arrival, dependencies);
+    await way.staging.discard();
+    return refuse(thrown.refusal, file.name, way);
   }
 }
 
-async function publish(
-  file: FileRead,
-  read: Parameters<typeof describeReport>[0],
-  arrival: Arrival,
-  staging: Staging,
-  dependencies: Part,
-): Promise<Published> {
+async function publish(file: FileRead, read: Parameters<typeof describeReport>[0], way: Way): Promise<Published> {
+  const { arrival, original, staging, dependencies } = way;
   const { records, blobs } = dependencies;
   const id = idOf(arrival, file.index);
   const { report, content } = describeReport(read, { ...arrival, id, file: file.name });
-  await takeRecords(report, countsOf(read.report).records, dependencies);
+  const { kind, domain, organization, day } = report;
+  const facts = { file: file.name, kind, domain, organization, day, ...countsOf(read.report) };
+  const known = await records.dmarc.reports.find(report.identity, staging.generation);
+  if (known && known.id !== id) {
+    await staging.discard();
+    if (known.sha256 !== report.sha256) return refuse(conflicting(known.id), file.name, way);
+    return shown({ ...facts, state: 'repeated', id: known.id });
+  }
+  if (original.isMetered && !known) await takeRecords(report, facts.records, dependencies);
+  await original.keep();
   const owner = reportOwner(id);
   // Before it is published: whoever reads it later finds its bytes.
   await keepBlob({ blobs, records }, arrival.report, owner, null);
   const whole = content.kind === 'aggregate' ? { ...content, records: await staging.rest(file.index) } : content;
-  const { state, id: counts } = await records.dmarc.reports.publish(report, whole, staging.generation);
+  const { state, id: counts } = await original.inTurn(report.identity, () =>
+    records.dmarc.reports.publish(report, whole, staging.generation),
+  );
   if (counts !== id) await records.blobOwners.disown(arrival.report.key, owner);
-  if (state === 'conflicting') return refuse(conflicting(counts), file.name, arrival, dependencies);
-  const { kind, domain, organization, day } = report;
-  return shown({ state, id: counts, file: file.name, kind, domain, organization, day, ...countsOf(read.report) });
+  if (state === 'conflicting') return refuse(conflicting(counts), file.name, way);
+  return shown({ ...facts, state, id: counts });
 }
 
 /**
- * What came by mail has a quota, since anyone can send it; what somebody publishes who may has none.
+ * What came by mail has a quota, since anyone can send it; what somebody publishes who may has none, and the same again
+ * adds nothing.
  * @throws NotTaken `dmarc.over_quota`
  */
 async function takeRecords(
-  { id, domain, mail, identity }: NewReport,
+  { id, domain, mail }: NewReport,
   count: number,
   { configuration, records: { dmarc } }: Part,
 ): Promise<void> {
   if (mail === null) return;
-  const { number } = await dmarc.generations.current();
-  // The same again adds nothing.
-  if (await dmarc.reports.find(identity, number)) return;
   const sender = quotaSender(mail.authentication);
   const intake = { id, domain, sender, mails: 0, bytes: 0, records: count };
   const over = await dmarc.intake.take(intake, reportQuota(configuration), new Date().toISOString());
@@ -175,16 +211,17 @@ const conflicting = (id: Publication['id']): PermanentError =>
 
 const idOf = ({ receivedAt, act }: Arrival, index: number): string => reportIdOf(receivedAt, `${act}/${index}`);
 
-async function refuse(
-  refusal: PermanentError,
-  file: string | null,
-  { report: blob, domain, address, receivedAt, mail, act }: Arrival,
-  dependencies: Part,
-): Promise<Published> {
+async function refuse(refusal: PermanentError, file: string | null, way: Way): Promise<Published> {
+  const { original, dependencies } = way;
+  const { report: blob, domain, address, receivedAt, mail } = way.arrival;
   const { code, message } = refusal;
-  const where = { domain, address, sender: mail?.sender ?? null, receivedAt, mail, blob, file };
-  const kept = await quarantine({ ...where, act: `${act}/${file ?? ''}`, code, message }, dependencies);
-  return shown({ state: 'refused', quarantine: kept.id, file, code, message, domain });
+  const refused = { state: 'refused' as const, file, code, message, domain };
+  if (!original.isQuarantined(code)) return shown(refused);
+  await original.keep();
+  const where = { domain, address, sender: mail?.sender ?? null, receivedAt, mail, blob, file: file ?? original.name };
+  const act = `${original.refusalAct}/${file ?? ''}`;
+  const kept = await quarantine({ ...where, act, code, message }, dependencies);
+  return shown({ ...refused, quarantine: kept.id });
 }
 
 function shown(change: Partial<Published> & Pick<Published, 'state' | 'file'>): Published {

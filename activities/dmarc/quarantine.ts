@@ -29,7 +29,11 @@ export async function quarantine(
   const id = reportIdOf(refusal.receivedAt, `quarantine/${refusal.act}`);
   const expiresAt = new Date(Date.now() + configuration.dmarc.keepQuarantine).toISOString();
   await keepBlob({ blobs, records }, refusal.blob, quarantineOwner(id), expiresAt);
-  return records.dmarc.quarantine.put({ ...refusal, message: refusal.message.slice(0, WORDS), id, expiresAt });
+  const message = refusal.message.slice(0, WORDS);
+  const kept = await records.dmarc.quarantine.put({ ...refusal, message, id, expiresAt });
+  // An act that came at two times, as a file that is imported again.
+  if (kept.id !== id) await records.blobOwners.disown(refusal.blob.key, quarantineOwner(id));
+  return kept;
 }
 
 export const quarantineReport = defineStep({

@@ -11,6 +11,7 @@ import { openKeys } from '../../stores/keys/open.ts';
 import { openRecords } from '../../stores/records/open.ts';
 import type { Records } from '../../stores/records/port.ts';
 import { reparse } from '../../servers/jobs/kinds.ts';
+import { importPast } from '../dmarc/import.ts';
 import { askAndFollow } from '../jobs/ask.ts';
 import { summary as summaryOf } from '../dmarc/summary.ts';
 import { formatTable } from '../table.ts';
@@ -22,6 +23,7 @@ const HELP = `switchyard dmarc [list] [--json]
 switchyard dmarc add DOMAIN [--address LOCAL@OURDOMAIN] [--json]
 switchyard dmarc remove DOMAIN
 switchyard dmarc summary [DOMAIN] [--days 7] [--send TO[,TO] [--from ADDRESS]] [--json]
+switchyard dmarc import FILE|FOLDER|MBOX [--detach]
 switchyard dmarc reparse [--detach]
 
   add       gives the domain a report address and prints what to publish;
@@ -31,9 +33,13 @@ switchyard dmarc reparse [--detach]
   summary   what was reported up to yesterday beside as many days before, new
             senders that fail, advice; of one domain or of all
   --send    mails it, as text and HTML; who may get mail: mail.send.to
+  import    publishes reports of the past, each once: report files (XML, gzip, zip,
+            JSON), mails with reports, folders of them, Maildirs, mboxes; what each
+            is its bytes say. Add the domains first: reports about others are refused
   reparse   reads all stored reports anew, as after a change of the parser; the
             old figures hold until the new ones are complete (switchyard jobs)
-  --detach  does not wait for its end
+  --detach  does not wait for its end; Ctrl-C ends the waiting, not the job:
+            switchyard jobs cancel ID does
 `;
 const ACTOR = 'command line';
 /** Days that the list sums up, today included. */
@@ -61,13 +67,14 @@ export async function run(args: string[]): Promise<number> {
   }
   const [action = 'list', domain, ...rest] = positionals;
   const isAlone = ['list', 'reparse'].includes(action);
-  const isWhole = isAlone ? domain === undefined : ['add', 'remove'].includes(action) && domain;
+  const isWhole = isAlone ? domain === undefined : ['add', 'remove', 'import'].includes(action) && domain;
   if (rest.length > 0 || !(isWhole || action === 'summary')) throw new UsageError(`Write it like this:\n${HELP}`);
   const configuration = await loadConfiguration({ file: values.config });
   if (action === 'summary') return summaryOf({ domain, ...values }, configuration);
   const records = await openRecords(configuration);
   try {
     if (action === 'add') return await add({ domain: domain ?? '', ...values }, records, configuration);
+    if (action === 'import') return await importPast(domain ?? '', { configuration, records, detach: values.detach });
     if (action === 'reparse') return await askAndFollow(reparse, {}, { configuration, records, detach: values.detach });
     if (action === 'remove') return await remove(domain ?? '', records);
     return await list(records, values.json);

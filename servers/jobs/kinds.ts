@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { PARSER_VERSION } from '../../protocols/dmarc/identity.ts';
 import { PermanentError } from '../../protocols/errors.ts';
-import { REREAD_REPORTS } from '../../workflows/dmarc/jobs/contract.ts';
+import { BlobRef } from '../../activities/schemas.ts';
+import { IMPORT_REPORTS, REREAD_REPORTS } from '../../workflows/dmarc/jobs/contract.ts';
 
 export interface JobKind<Parameters extends z.ZodObject = z.ZodObject> {
   /** `domain.verb`. */
@@ -32,7 +33,21 @@ export const reparse = defineJobKind({
   scope: 'dmarc:write',
 });
 
-export const jobKinds: readonly JobKind[] = [reparse];
+export const importReports = defineJobKind({
+  name: 'dmarc.import',
+  summary:
+    'Publish the reports in stored bytes, each once: a report, a mail, an mbox, or a tar archive of such files (uncompressed).',
+  workflow: IMPORT_REPORTS,
+  parameters: z.strictObject({
+    archive: BlobRef,
+    name: z.string().max(500).nullable().default(null).describe('What people call it.'),
+  }),
+  // Two archives are two jobs side by side; the same one again is the same job.
+  key: ({ archive }) => `dmarc.import/${archive.sha256.slice(0, 16)}`,
+  scope: 'dmarc:write',
+});
+
+export const jobKinds: readonly JobKind[] = [reparse, importReports];
 
 /** @throws PermanentError `job.kind_unknown` */
 export function findJobKind(name: string, kinds: readonly JobKind[] = jobKinds): JobKind {

@@ -41,11 +41,11 @@ export async function openFolderBlobs(folder: string): Promise<BlobStore> {
         throw thrown;
       }
     },
-    async read(key) {
+    async read(key, from = 0) {
       const path = pathOf(folder, key);
       const handle = await guarded(folder, () => ifPresent(open(path, 'r')));
       if (!handle) throw missing(key);
-      return handle.createReadStream();
+      return handle.createReadStream({ start: from });
     },
     async size(key) {
       const path = pathOf(folder, key);

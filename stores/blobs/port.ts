@@ -26,9 +26,10 @@ export interface BlobStore {
   ): Promise<BlobRef>;
   /**
    * Opens a blob for reading.
+   * @param from bytes that are left out at its beginning; at its end or after it nothing is read
    * @throws PermanentError `blob.missing`; TemporaryError `blob.unavailable`.
    */
-  read(key: string): Promise<Readable>;
+  read(key: string, from?: number): Promise<Readable>;
   /** Size in bytes, or undefined when there is no such blob. */
   size(key: string): Promise<number | undefined>;
   /** Removes a blob; removing what is not there is no error. */

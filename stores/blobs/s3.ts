@@ -51,10 +51,14 @@ export async function openS3Blobs(
         await remove().catch(() => undefined);
       }
     },
-    async read(key) {
-      const response = await bucket.get(checkKey(key), 0);
+    async read(key, from = 0) {
+      checkKey(key);
+      // S3 answers 416 where a range begins at the end or after it.
+      const size = from === 0 ? undefined : await bucket.size(key);
+      if (size !== undefined && from >= size) return Readable.from([], { objectMode: false });
+      const response = await bucket.get(key, from);
       if (!response) throw missing(key);
-      return Readable.from(bytesOf(bucket, key, response), { objectMode: false });
+      return Readable.from(bytesOf(bucket, key, response, from), { objectMode: false });
     },
     size: async (key) => bucket.size(checkKey(key)),
     remove: async (key) => bucket.remove(checkKey(key)),
@@ -72,10 +76,10 @@ export async function openS3Blobs(
 }
 
 /** The bytes of an object, gone on with where the connection broke: a slow reader may outlast it. */
-async function* bytesOf(bucket: Bucket, key: string, first: IncomingMessage): AsyncGenerator<Buffer> {
-  const size = Number(first.headers['content-length']);
+async function* bytesOf(bucket: Bucket, key: string, first: IncomingMessage, from: number): AsyncGenerator<Buffer> {
+  const size = from + Number(first.headers['content-length']);
   let parts = first[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  let offset = 0;
+  let offset = from;
   let failures = 0;
   try {
     while (offset < size) {

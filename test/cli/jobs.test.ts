@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { followJob, progressText } from '../../cli/jobs/follow.ts';
@@ -70,6 +71,29 @@ describe('switchyard jobs', () => {
     expect(first.stdout).toBe(`Job ${job?.id}\nIt goes on:  switchyard jobs log ${job?.id} --follow\n`);
     const again = await folder.run(['dmarc', 'reparse', '--detach']);
     expect(again.stdout).toContain(`It is under way: job ${job?.id}\n`);
+  });
+
+  test('dmarc import is kept in the same way, with a copy of what is to be imported, and again it is the same job', async () => {
+    await records.rules.applyDeclared([{ domain: 'mail.test', rules: [] }]);
+    await records.dmarc.domains.put('example.com', 'reports@mail.test', 'test');
+    await mkdir(join(folder.path, 'past'));
+    await writeFile(join(folder.path, 'past', 'report.xml'), '<feedback/>');
+    const first = await folder.run(['dmarc', 'import', 'past']);
+    expect([first.status, first.stderr]).toEqual([0, expect.stringContaining('does not answer')]);
+    const [job] = await records.jobs.list({ kind: 'dmarc.import' });
+    expect(job).toMatchObject({
+      state: 'waiting',
+      workflow: 'importReports',
+      parameters: { name: expect.any(String) },
+    });
+    expect(first.stdout).toBe(`Job ${job?.id}\nIt goes on:  switchyard jobs log ${job?.id} --follow\n`);
+    const { key } = (job?.parameters as { archive: { key: string } }).archive;
+    expect(await records.blobOwners.isOwned(key, new Date().toISOString())).toBe(true);
+    expect((await folder.run(['dmarc', 'import', 'past'])).stdout).toContain(`It is under way: job ${job?.id}\n`);
+    expect(await folder.run(['dmarc', 'import', 'nowhere'])).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('nowhere cannot be imported'),
+    });
   });
 
   test('--follow shows what comes and ends with the job, and its status is that of the job', async () => {

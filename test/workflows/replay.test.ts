@@ -18,6 +18,7 @@ it('has a history of every ending', () => {
       ...['cancelled', 'no-report', 'published', 'quarantined', 'repeated', 'worker-lost'].map(
         (ending) => `ingestDmarcReport.${ending}.json`,
       ),
+      ...['cancelled', 'done', 'failed'].map((ending) => `importReports.${ending}.json`),
       ...['given-up', 'gone', 'taken'].map((ending) => `notifyTrigger.${ending}.json`),
       ...[
         'abandoned',

@@ -255,6 +255,8 @@ export interface IntakeRecords {
 /** Owners of blobs. */
 export const quarantineOwner = (id: string): string => `dmarc-quarantine:${id}`;
 export const reportOwner = (id: string): string => `dmarc-report:${id}`;
+/** @param sha256 of the archive: whoever imports the same again owns the same */
+export const importOwner = (sha256: string): string => `dmarc-import:${sha256}`;
 
 export interface DmarcRecords {
   domains: DmarcDomainRecords;

@@ -98,6 +98,14 @@ export function blobContract(name: string, open: () => Promise<OpenedBlobs>): vo
       expect(await blobs.size(ref.key)).toBe(bytes.length);
     });
 
+    it('reads a blob from any byte on, and nothing from its end on', async () => {
+      const bytes = randomBytes(200_000);
+      const { key } = await blobs.write(chunks(bytes), options);
+      for (const from of [0, 1, 70_000, 199_999, 200_000, 300_000])
+        expect(bytes.subarray(from).equals(await buffer(await blobs.read(key, from)))).toBe(true);
+      await expect(blobs.read(`mail/${sha}`, 5)).rejects.toMatchObject({ code: 'blob.missing' });
+    });
+
     it('stores an empty blob', async () => {
       const ref = await blobs.write(chunks(), options);
       // SHA-256 of nothing, NIST's example value.

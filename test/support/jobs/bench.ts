@@ -50,6 +50,11 @@ export type Ask = Pick<JobRequest, 'ifRunning' | 'requestId'> & { desk: JobDesk 
 
 /** Ended for good: what may be asserted of every job in the end. */
 export const FINAL = ['done', 'failed', 'cancelled', 'superseded'] as const;
+/** The one source in the reports of the tests has a name, and nobody on the network is asked. */
+const ZONES = {
+  '1.2.0.192.in-addr.arpa': ['PTR mail-sor-f41.google.com'],
+  'mail-sor-f41.google.com': ['A 192.0.2.1'],
+};
 const WITHIN = 90_000;
 const LATER = 300_000;
 
@@ -59,7 +64,11 @@ export async function openJobBench(address: string, jobs: ConfigurationInput['jo
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-jobs-'));
   const codePath = join(folder, 'bundle.js');
   writeFileSync(codePath, await (bundle ??= buildWorkflowBundle(resolve('test/support/jobs/workflows.ts'))));
-  const configuration = Configuration.parse({ state: folder, jobs } satisfies ConfigurationInput);
+  const configuration = Configuration.parse({
+    state: folder,
+    jobs,
+    dns: { zones: ZONES },
+  } satisfies ConfigurationInput);
   const records = await openRecords(configuration);
   const client = new Client({ connection: Connection.lazy({ address }) });
   const taskQueue = randomUUID();

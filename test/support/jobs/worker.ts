@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { Client, Connection } from '@temporalio/client';
 import type { Dependencies } from '../../../activities/dependencies.ts';
+import { createGeo } from '../../../activities/dmarc/geo.ts';
+import { createResolver } from '../../../activities/network/dns.ts';
 import { steps } from '../../../activities/registry.ts';
 import { createActivities } from '../../../servers/worker/activities.ts';
 import { terminateRun } from '../../../servers/worker/terminate.ts';
@@ -18,7 +20,7 @@ export interface WorkerInput {
   address: string;
   taskQueue: string;
   codePath: string;
-  /** ms that each reading of a blob takes longer, so that a job lasts. */
+  /** ms that each reading and writing of a blob takes longer, so that a job lasts. */
   blobDelay: number;
 }
 
@@ -27,12 +29,18 @@ const records = await openRecords(input.configuration);
 const stored = await openBlobs(input.configuration);
 const blobs: BlobStore = {
   ...stored,
-  async read(key) {
+  async read(key, from) {
     await sleep(input.blobDelay);
-    return stored.read(key);
+    return stored.read(key, from);
+  },
+  async write(source, options) {
+    await sleep(input.blobDelay);
+    return stored.write(source, options);
   },
 };
-const dependencies = { configuration: input.configuration, records, blobs } as Dependencies;
+const { configuration } = input;
+const [resolver, geo] = [createResolver(configuration.dns), createGeo(configuration)];
+const dependencies = { configuration, records, blobs, resolver, geo } as Dependencies;
 const client = new Client({ connection: Connection.lazy({ address: input.address }) });
 const log = createLog('test', process.env.DEBUG ? 'info' : 'silent');
 const worker = await Worker.create({

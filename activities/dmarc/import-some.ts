@@ -1,0 +1,220 @@
+/**
+ * Takes reports of the past into the answers, out of an archive that was stored as a whole: some of its entries a step.
+ * The byte at which the next entry begins is all that has to be remembered, so that whoever goes on, on whatever machine,
+ * needs nothing but the archive.
+ */
+import { z } from 'zod';
+import { BlobRef } from '../schemas.ts';
+import { defineStep, type StepContext } from '../step.ts';
+import type { Dependencies } from '../dependencies.ts';
+import { inJob, type JobWork } from '../jobs/in-job.ts';
+import { addressesIn, learnHosts } from './enrich.ts';
+import { candidatesOf, type Candidate, type Import, type Outcome } from './import-entry.ts';
+import { asBytes } from './raw.ts';
+import { readArchive } from './read-archive.ts';
+import { JobId } from './reread-some.ts';
+import { createTurns } from './turns.ts';
+import { PermanentError } from '../../protocols/errors.ts';
+import { missing } from '../../stores/blobs/names.ts';
+import { importOwner } from '../../stores/records/dmarc/port.ts';
+import { keepBlob } from '../../stores/sweep.ts';
+
+/** ms of one step: what the death of a worker costs at most, and what a history of an hour has in events. */
+const BUDGET = 20_000;
+/** Reports whose hosts are asked for together, and that are then published. */
+const GROUP = 100;
+/** Bytes of a group, which are held. */
+const GROUP_BYTES = 8 * 1_048_576;
+/** Reports on their way at once: while the disk makes one safe, others are read. */
+const LANES = 8;
+/** Refused reports that the log names; all are in quarantine. */
+const NAMED = 100;
+/** ms that an archive is kept for a job that failed, so that somebody can look at it. */
+export const ARCHIVE_KEPT = 7 * 86_400_000;
+
+export const ImportPosition = z.object({
+  at: z.number().int().describe('Byte of the archive at which the next entry begins.'),
+  mailbox: z
+    .object({ end: z.number().int(), name: z.string().nullable(), modifiedAt: z.number().nullable() })
+    .nullable()
+    .describe('The mailbox that the entry lies in.'),
+  startedAt: z.iso.datetime().describe('The time of what has none.'),
+  imported: z.number().int(),
+  repeated: z.number().int().describe('Reports that were there already.'),
+  others: z.number().int().describe('What is no report.'),
+  refused: z.record(z.string(), z.number().int()).describe('Refused reports by code.'),
+});
+export type ImportPosition = z.output<typeof ImportPosition>;
+
+type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records' | 'resolver' | 'geo'>;
+
+export const importSome = defineStep({
+  name: 'dmarc.importSome',
+  summary: 'Publish some of the reports in an archive, each once.',
+  input: ImportPosition.extend({ job: JobId, archive: BlobRef }),
+  output: ImportPosition.extend({ isDone: z.boolean().describe('There are no more entries.') }),
+  needs: ['configuration', 'blobs', 'records', 'resolver', 'geo'],
+  takes: 'long',
+  repeat: 'safe',
+  scope: 'dmarc:write',
+  internal: true,
+  errors: ['blob.missing', 'archive.broken', 'dmarc.generation_over', 'records.unavailable', 'blob.unavailable'],
+  async run({ job, archive, ...position }, dependencies, step) {
+    return inJob(job, dependencies.records, step, async (at) => {
+      const size = await dependencies.blobs.size(archive.key);
+      if (size === undefined) throw missing(archive.key);
+      const until = new Date(Date.now() + ARCHIVE_KEPT).toISOString();
+      await keepBlob(dependencies, archive, importOwner(archive.sha256), until);
+      const read = async (from: number) => asBytes(await dependencies.blobs.read(archive.key, from));
+      const source = { job, startedAt: position.startedAt, archive: { size, read } };
+      const now = await work(position, source, dependencies, at);
+      if (now.isDone) await sayEnd(now, at);
+      return now;
+    });
+  },
+});
+
+async function work(
+  from: ImportPosition,
+  source: Import,
+  dependencies: Part,
+  at: JobWork,
+): Promise<ImportPosition & { isDone: boolean }> {
+  const { size } = source.archive;
+  const now = { ...from, refused: { ...from.refused } };
+  const show = () => at.progress({ done: kB(now.at), total: kB(size), words: `kB read: ${wordsOf(now)}` });
+  const names = { isAsked: dependencies.configuration.dmarc.names.enabled };
+  const until = Date.now() + BUDGET;
+  let group: (Candidate | Outcome)[] = [];
+  let held = 0;
+  let next: Pick<ImportPosition, 'at' | 'mailbox'> = now;
+  const settle = async (): Promise<void> => {
+    const outcomes = await publishGroup(group, names, dependencies, at);
+    for (const outcome of outcomes) await count(outcome, now, at);
+    [group, held] = [[], 0];
+    Object.assign(now, next);
+    show();
+  };
+  show();
+  const entries = readArchive(source.archive, from, dependencies.configuration.mail.limits.messageSize);
+  try {
+    for await (const entry of entries) {
+      at.check();
+      group.push(...(await candidatesOf(entry, source, dependencies)));
+      held += entry.bytes?.length ?? 0;
+      next = { at: entry.next.at, mailbox: entry.next.mailbox };
+      if (group.length < GROUP && held < GROUP_BYTES) continue;
+      await settle();
+      if (Date.now() >= until) return { ...now, isDone: false };
+    }
+  } catch (thrown) {
+    // What stands before the break counts.
+    if (thrown instanceof PermanentError && thrown.code === 'archive.broken') await settle();
+    throw thrown;
+  }
+  next = { at: size, mailbox: null };
+  await settle();
+  return { ...now, isDone: true };
+}
+
+/** Names of hosts first, as for a mail: whoever sent is sorted by them. */
+async function publishGroup(
+  group: readonly (Candidate | Outcome)[],
+  names: { isAsked: boolean },
+  dependencies: Part,
+  at: JobWork,
+): Promise<Outcome[]> {
+  const candidates = group.filter((one): one is Candidate => 'settle' in one);
+  const outcomes = group.filter((one): one is Outcome => 'state' in one);
+  await learn(candidates, names, dependencies, at);
+  const step: Pick<StepContext, 'signal' | 'report'> = { signal: at.signal, report: () => undefined };
+  const queue = candidates.values();
+  const nextTurn = createTurns();
+  const lane = async (): Promise<void> => {
+    for (const one of queue) {
+      const turn = nextTurn();
+      try {
+        at.check();
+        outcomes.push(...(await one.settle(step, turn)));
+      } finally {
+        turn.leave();
+      }
+    }
+  };
+  const ends = await Promise.allSettled(Array.from({ length: LANES }, lane));
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  return outcomes;
+}
+
+/** Best effort, as for a mail: where hosts are and what they are called helps people, and no report waits for it. */
+async function learn(
+  candidates: Candidate[],
+  names: { isAsked: boolean },
+  dependencies: Part,
+  at: JobWork,
+): Promise<void> {
+  if (!names.isAsked && !dependencies.geo.enabled) return;
+  const hosts = await hostsIn(candidates, dependencies, at);
+  try {
+    const { answered, unanswered } = await learnHosts(hosts, dependencies, at.signal, { asks: names.isAsked });
+    // Not every group is to wait in vain.
+    if (answered === 0 && unanswered > 0) names.isAsked = false;
+  } catch (thrown) {
+    if ((thrown as { code?: string }).code !== 'dmarc.geo_unreadable') throw thrown;
+  }
+}
+
+async function hostsIn(candidates: Candidate[], { configuration }: Part, at: JobWork): Promise<Set<string>> {
+  const addresses = new Set<string>();
+  for (const one of candidates) {
+    at.check();
+    try {
+      for (const address of await addressesIn(await one.read(), configuration, at.signal)) addresses.add(address);
+    } catch (thrown) {
+      // What is wrong with it is said when it is published.
+      if (!(thrown instanceof PermanentError)) throw thrown;
+    }
+  }
+  return addresses;
+}
+
+async function count(outcome: Outcome, now: ImportPosition, at: JobWork): Promise<void> {
+  if (outcome.state !== 'refused') {
+    now[outcome.state] += 1;
+    return;
+  }
+  const { name, code, message, isKept } = outcome;
+  const before = sum(now.refused);
+  now.refused[code] = (now.refused[code] ?? 0) + 1;
+  if (before >= NAMED) return;
+  const where = isKept ? 'In quarantine' : 'Left out';
+  await at.log(`${where}, ${code}: ${(name ?? 'the file').slice(0, NAME)}: ${message}`);
+  if (before === NAMED - 1) await at.log('More are not named here.');
+}
+
+async function sayEnd(now: ImportPosition, at: JobWork): Promise<void> {
+  const codes = Object.entries(now.refused).sort(([, one], [, other]) => other - one);
+  for (const [code, times] of codes) await at.log(`Refused, ${code}: ${figure(times)}`);
+  if ('dmarc.foreign_domain' in now.refused)
+    await at.log('Reports about other domains: switchyard dmarc add DOMAIN, then import again.');
+  const all = now.imported + now.repeated + now.others + sum(now.refused);
+  const words = all === 0 ? 'there was nothing in it' : wordsOf(now);
+  at.progress({ done: all, total: all, words: now.imported === 0 && all > 0 ? `nothing new: ${words}` : words });
+}
+
+/** Characters of a name in the log. */
+const NAME = 300;
+
+function wordsOf({ imported, repeated, others, refused }: ImportPosition): string {
+  const parts = [
+    imported > 0 && `${figure(imported)} imported`,
+    repeated > 0 && `${figure(repeated)} already there`,
+    sum(refused) > 0 && `${figure(sum(refused))} refused (in quarantine)`,
+    others > 0 && `${figure(others)} not a report`,
+  ];
+  return parts.filter(Boolean).join(', ') || 'nothing yet';
+}
+
+const figure = (count: number): string => count.toLocaleString('en');
+const kB = (bytes: number): number => Math.ceil(bytes / 1_000);
+const sum = (counts: Record<string, number>): number => Object.values(counts).reduce((all, one) => all + one, 0);
