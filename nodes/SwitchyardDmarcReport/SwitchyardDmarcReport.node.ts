@@ -5,12 +5,14 @@ import {
   type INodeExecutionData,
   type INodeType,
   type INodeTypeDescription,
+  type IWebhookFunctions,
+  type IWebhookResponseData,
 } from 'n8n-workflow';
 import { switchyardApiTest } from '../shared/access.ts';
+import { RESUME_WEBHOOKS, resume } from '../shared/durable.ts';
 import { forEachItem } from '../shared/items.ts';
-import { present } from '../shared/output.ts';
 import { properties } from './properties.ts';
-import { readItem } from './read.ts';
+import { presentReports, readItem } from './read.ts';
 
 export class SwitchyardDmarcReport implements INodeType {
   description: INodeTypeDescription = {
@@ -26,17 +28,17 @@ export class SwitchyardDmarcReport implements INodeType {
     inputs: [NodeConnectionTypes.Main],
     outputs: [NodeConnectionTypes.Main],
     credentials: [{ name: 'switchyardApi', required: true, testedBy: 'switchyardApiTest' }],
+    webhooks: RESUME_WEBHOOKS,
     properties,
   };
 
   methods = { credentialTest: { switchyardApiTest } };
 
   async execute(this: IExecuteFunctions): Promise<INodeExecutionData[][]> {
-    const output = await forEachItem(
-      this,
-      (itemIndex) => readItem(this, itemIndex),
-      (context, input, end) => present(context, input, end, { keepInput: false }),
-    );
-    return [output];
+    return [await forEachItem(this, (itemIndex) => readItem(this, itemIndex), presentReports)];
+  }
+
+  async webhook(this: IWebhookFunctions): Promise<IWebhookResponseData> {
+    return resume(this, presentReports);
   }
 }

@@ -1,4 +1,5 @@
 import type { INodeProperties } from 'n8n-workflow';
+import { DURABLE } from '../shared/durable.ts';
 
 export interface Options {
   output?: 'reports' | 'records';
@@ -46,6 +47,7 @@ export const properties: INodeProperties[] = [
     description:
       'The domain that the reports must be about. Empty for any that has a report address here; what is about another goes into quarantine.',
   },
+  DURABLE,
   {
     displayName: 'Options',
     name: 'options',

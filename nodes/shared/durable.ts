@@ -48,12 +48,16 @@ export const RESUME_WEBHOOKS: IWebhookDescription[] = [
   },
 ];
 
-/** Makes the output of an item whose run ended well, in the first call and after a wait alike. */
-export type Present<Context> = (context: Context, input: INodeExecutionData, end: End) => Promise<INodeExecutionData>;
+/** Makes the output of an item whose run ended well, in the first call and after a wait alike: one item, or several. */
+export type Present<Context> = (
+  context: Context,
+  input: INodeExecutionData,
+  end: End,
+) => Promise<INodeExecutionData | INodeExecutionData[]>;
 
 /** Kept in the execution while it waits. */
 interface Plan extends IDataObject {
-  runs: { itemIndex: number; run: { id: string; url: string | null } }[];
+  runs: { itemIndex: number; run: { id: string; url: string | null }; about?: IDataObject }[];
   /** Items that failed before the wait, where the node continues on errors. */
   failed: INodeExecutionData[];
 }
@@ -109,7 +113,7 @@ async function putToWait(
       runs: open.map(({ run }) => run.id),
     },
   });
-  const runs = awaited.map(({ itemIndex, run: { id, url } }) => ({ itemIndex, run: { id, url } }));
+  const runs = awaited.map(({ run: { id, url }, ...rest }) => ({ ...rest, run: { id, url } }));
   context.getContext('node')[PLAN] = { runs, failed } satisfies Plan;
   await context.putExecutionToWait(WAIT_INDEFINITELY);
 }
@@ -185,11 +189,12 @@ async function outputsOf<Context>(
   const outputs: INodeExecutionData[] = [];
   let error: NodeApiError | undefined;
   for (const end of ends) {
-    const { itemIndex, run } = end;
+    const { itemIndex, run, about } = end;
     try {
       if ('error' in end) throw end.error;
       const input = items[itemIndex] ?? { json: {} };
-      outputs.push(await present(context, input, { itemIndex, result: end.result, run }));
+      const made = await present(context, input, { itemIndex, result: end.result, run, ...(about ? { about } : {}) });
+      outputs.push(...[made].flat());
     } catch (thrown) {
       error ??= thrown as NodeApiError;
       outputs.push(failedItem(thrown, itemIndex));

@@ -18,9 +18,12 @@ export function actId(context: IExecuteFunctions, itemIndex: number): string {
   ].join('/')}`;
 }
 
+/** The name of one of several acts of an item. */
+export const partId = (actId: string, part: number): string => `${actId}+${part}`;
+
 /** The item that an act's id ends with. */
 export function itemOf(actId: string): number {
-  return Number(actId.slice(actId.lastIndexOf('/') + 1)) || 0;
+  return Number.parseInt(actId.slice(actId.lastIndexOf('/') + 1), 10) || 0;
 }
 
 /** What an execution that waits at a node is registered under. */

@@ -16,6 +16,8 @@ export interface End {
   result: unknown;
   /** The run that it came of, if there was one. */
   run: { id: string; url: string | null } | null;
+  /** What the run was started with for its output. */
+  about?: IDataObject;
 }
 
 /** The item of a result. */

@@ -11,14 +11,19 @@ import type { ClosedRun, Run } from './contract.ts';
 import { isAway, toNodeError } from './errors.ts';
 import { executionPage, workflowName } from './identity.ts';
 
-/** A run that an item waits for. */
-export interface Awaited {
-  itemIndex: number;
+/** A run that was started, and what its output is made with beside its result. */
+export interface Started {
   run: Run;
+  about?: IDataObject;
+}
+
+/** One that an item waits for. */
+export interface Awaited extends Started {
+  itemIndex: number;
 }
 
 /** How it ended for the item. */
-export type Ended = { itemIndex: number; run: Run } & ({ result: unknown } | { error: NodeApiError });
+export type Ended = Awaited & ({ result: unknown } | { error: NodeApiError });
 
 /** How long one call of a node waits before it puts the execution to wait. ms */
 const PATIENCE = 20_000;

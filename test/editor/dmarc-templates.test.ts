@@ -128,7 +128,7 @@ describe.skipIf(editorIsMissing())('the templates about reports', { timeout: SLO
     expect(text).toMatch(/^Content-Type: text\/html/im);
   });
 
-  it("a whole mail, as n8n keeps it, is parsed in a graph of one's own", async () => {
+  it("a whole mail, as n8n keeps it, is parsed in a graph of one's own, by a run of its own", async () => {
     const node = (name: string, type: string, parameters: object) => ({
       id: crypto.randomUUID(),
       name,
@@ -145,7 +145,7 @@ describe.skipIf(editorIsMissing())('the templates about reports', { timeout: SLO
           answer: 'taken',
           options: { downloadMessage: true },
         }),
-        node('Parse', 'switchyardDmarcReport', { options: { output: 'records' } }),
+        node('Parse', 'switchyardDmarcReport', { durable: true, options: { output: 'records' } }),
       ],
       connections: { 'Receive Mail': { main: [[{ node: 'Parse', type: 'main', index: 0 }]] } },
     });
@@ -157,6 +157,7 @@ describe.skipIf(editorIsMissing())('the templates about reports', { timeout: SLO
       await eventually(async () => (await home.editor.executions(id))[0], 'an execution'),
     );
     expect(execution.data.resultData.error).toBeUndefined();
+    expect(itemsOf(execution, 'Parse')[0]?.json.runUrl).toMatch(/\/namespaces\/default\/workflows\/n8n/);
     expect(itemsOf(execution, 'Parse').map(({ json, pairedItem }) => [json.sourceIp, json.count, pairedItem])).toEqual([
       ['192.0.2.1', 1, { item: 0 }],
       ['192.0.2.2', 2, { item: 0 }],

@@ -1,10 +1,12 @@
 /** Parse DMARC Report: every report of whatever an item has, and of what is none why not. The steps are the real ones. */
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { IDataObject, INodeExecutionData } from 'n8n-workflow';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { IDataObject, INode, INodeExecutionData } from 'n8n-workflow';
+import { signCallback } from '../../activities/triggers/sign.ts';
 import { zipOf } from '../activities/dmarc/archives.ts';
 import { mailWith } from '../activities/dmarc/mails.ts';
 import { feedback, metadata, POLICY, range, record } from '../protocols/dmarc/report.ts';
@@ -43,6 +45,10 @@ beforeAll(async () => {
 afterAll(async () => {
   await recorder.close();
   await service.close();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
 });
 
 const item = (files: Record<string, Buffer | string>): INodeExecutionData => ({
@@ -177,6 +183,137 @@ describe.skipIf(!hasN8n)('Parse', () => {
       json: { number: 5, recordsShown: 5, recordsTotal: 7, report: { policy: { domain: 'example.com' } } },
       pairedItem: { item: 0 },
     });
+  });
+});
+
+describe.skipIf(!hasN8n)('Durable', () => {
+  const ITEM = 'n8n/instance-1/flow-1/7/node-1/0/0';
+
+  /** Switchyard whose runs have ended at once, or never end: the steps are the real ones. */
+  async function withRuns(isOpen = false) {
+    const results = new Map<string, { status: number; body: unknown }>();
+    return startRecorder({
+      to: service.url,
+      async answer({ method, path, body }) {
+        if (method === 'PUT') return { status: 200, body: {} };
+        if (path === '/v1/runs') {
+          const { id, input } = body as { id: string; input: { step: string; input: unknown } };
+          const { status, json } = await service.call('POST', `/v1/steps/${input.step}`, { body: input.input });
+          results.set(id, status < 300 ? { status: 200, body: { id, result: json } } : { status, body: json });
+          return { status: 200, body: { id, status: 'RUNNING', url: `http://temporal.test/${id}` } };
+        }
+        const id = decodeURIComponent(path.split('/')[3] ?? '');
+        if (path.endsWith('/result') && isOpen) vi.setSystemTime(Date.now() + 20_000);
+        if (path.endsWith('/result')) return isOpen ? { status: 202, body: { id } } : results.get(id);
+        return undefined;
+      },
+    });
+  }
+
+  async function runDurably(runs: Recorder, items: INodeExecutionData[], given: IDataObject = {}, onError?: string) {
+    const { SwitchyardDmarcReport } = await import('../../nodes/SwitchyardDmarcReport/SwitchyardDmarcReport.node.ts');
+    const node = new SwitchyardDmarcReport();
+    const double = stage({
+      credential: { baseUrl: runs.url, token },
+      parameters: withDefaults(node, { durable: true, ...given }),
+      items,
+      node: (onError ? { onError } : {}) as Partial<INode>,
+    });
+    const [output = []] = await node.execute.call(double.context);
+    return { ...double, node, output };
+  }
+
+  it('gives each report of an item a run whose name a retry meets again, and each item the link to it', async () => {
+    const runs = await withRuns();
+    const mail = item({
+      message: mailWith({ bytes: gzipSync(REPORT), name: 'first' }, { bytes: TLS, name: 'second' }),
+    });
+    const { output } = await runDurably(runs, [mail]);
+    await runDurably(runs, [mail]);
+    const started = runs.calls.filter((call) => checkCall(call).path === '/v1/runs');
+    expect(started.map(({ body }) => (body as { id: string }).id)).toEqual([
+      `${ITEM}+2`,
+      `${ITEM}+3`,
+      `${ITEM}+2`,
+      `${ITEM}+3`,
+    ]);
+    expect(output).toMatchObject([
+      { json: { name: 'first', kind: 'aggregate', runUrl: `http://temporal.test/${ITEM}+2` }, pairedItem: { item: 0 } },
+      { json: { name: 'second', kind: 'tls', runUrl: `http://temporal.test/${ITEM}+3` }, pairedItem: { item: 0 } },
+    ]);
+    const records = await runDurably(runs, [item({ data: SEVEN })], { options: { output: 'records' } });
+    expect(records.output.map(({ json }) => json.number)).toEqual([1, 2, 3, 4, 5]);
+    await runs.close();
+  });
+
+  it('fails with the code of its run, or gives it as an item where the node continues on errors', async () => {
+    const runs = await withRuns();
+    const items = [item({ bad: '<!DOCTYPE a><feedback/>', good: REPORT }), { json: {} }];
+    await expect(runDurably(runs, items.slice(0, 1))).rejects.toMatchObject({
+      context: { switchyard: { code: 'dmarc.doctype' } },
+    });
+    const { output } = await runDurably(runs, items, {}, 'continueRegularOutput');
+    expect(output.map(({ json, pairedItem }) => [json.kind ?? json.details ?? json.error, pairedItem])).toMatchObject([
+      [{ code: 'dmarc.doctype' }, { item: 0 }],
+      ['aggregate', { item: 0 }],
+      ['This item has no file.', { item: 1 }],
+    ]);
+    await runs.close();
+  });
+
+  it('publishes in a run', async () => {
+    const runs = await withRuns();
+    const fresh = REPORT.replace(/(?<=<report_id>)[^<]+/, 'durable');
+    const { output } = await runDurably(runs, [item({ data: fresh })], { operation: 'publish' });
+    expect(output).toMatchObject([{ json: { name: 'data.dat', state: 'published', runUrl: expect.any(String) } }]);
+    const [start] = runs.calls.filter(({ path }) => path === '/v1/runs');
+    expect(start?.body).toMatchObject({ workflow: 'runStep', input: { step: 'dmarc.publishReport' } });
+    await runs.close();
+  });
+
+  it('is resumed once for all of its runs, and has all items then', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const runs = await withRuns(true);
+    const items = [item({ data: SEVEN }), item({ message: mailWith({ bytes: TLS, name: 'tls' }) })];
+    const { told, contexts, node } = await runDurably(runs, items, { options: { output: 'records' } });
+    expect(told.waits).toHaveLength(1);
+    const [registration] = runs.calls.filter(({ method }) => method === 'PUT');
+    const ids = (registration?.body as { runs: string[] }).runs;
+    expect(ids).toEqual([`${ITEM}+1`, `${ITEM.slice(0, -1)}1+2`]);
+
+    const parsed = async (bytes: string) => {
+      const { json: report } = await service.call('POST', '/v1/blobs', { body: Buffer.from(bytes) });
+      return (await service.call('POST', '/v1/steps/dmarc.parseReport', { body: { report } })).json as unknown;
+    };
+    const closed = { status: 'completed', error: null };
+    const raw = JSON.stringify({
+      type: 'resume',
+      runs: [
+        { ...closed, id: ids[1], result: await parsed(TLS), runUrl: null },
+        { ...closed, id: ids[0], result: await parsed(SEVEN), runUrl: null },
+      ],
+    });
+    const resumed = async (kept: typeof contexts) => {
+      const { context } = stage({ credential: { baseUrl: runs.url, token }, contexts: kept });
+      const key = createHash('sha256').update(token).digest();
+      Object.assign(context, {
+        executeData: { data: { main: [items] } },
+        getRequestObject: () => ({ rawBody: Buffer.from(raw), headers: signCallback('m1', raw, key, Date.now()) }),
+        getResponseObject: () => ({ status: () => ({ json: () => undefined }) }),
+      });
+      return (await node.webhook.call(context)).workflowData?.[0] ?? [];
+    };
+    const output = await resumed(contexts);
+    expect(output.map(({ json, pairedItem }) => [json.number ?? json.kind, json.name ?? null, pairedItem])).toEqual([
+      ...[1, 2, 3, 4, 5].map((n) => [n, null, { item: 0 }]),
+      ['tls', 'tls', { item: 1 }],
+    ]);
+    // Where n8n lost what the node kept: the reports, without the name of the file.
+    expect((await resumed({})).map(({ json, pairedItem }) => [json.kind, pairedItem])).toEqual([
+      ['aggregate', { item: 0 }],
+      ['tls', { item: 1 }],
+    ]);
+    await runs.close();
   });
 });
 
