@@ -16,7 +16,7 @@ export const properties: INodeProperties[] = [
     ],
     default: ['published', 'refused'],
     required: true,
-    description: 'What starts the workflow. Each report is an item.',
+    description: 'What starts the workflow. Each report is an item. Imports of the past start none.',
   },
   {
     displayName: 'Domains',
