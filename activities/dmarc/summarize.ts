@@ -13,15 +13,17 @@ import type { Range, SourceCounts } from '../../stores/records/dmarc/queries-por
 export const SUMMARY_DAYS = 7;
 /** A year: a longer one is a page to look at. */
 export const MOST_SUMMARY_DAYS = 366;
-/** Domains that are told of one by one, those with most failing messages; mail clients cut what is over 100 KB. */
+/** Domains that are told of one by one, those with most failing messages. */
 const SHOWN_DOMAINS = 25;
+/** Bytes of the HTML: mail clients cut what is over 100 KB. Strangers' words can make a few domains as long as that. */
+const MAIL_SIZE = 95_000;
 /** New senders of a domain; the others are behind the link. */
 const SHOWN_SOURCES = 5;
 /** What the records answer at most. */
 const SOURCES = 500;
 const SHOWN_REASONS = 3;
 /** Characters of what a stranger may have written. */
-const WORDS = 300;
+const WORDS = 200;
 
 const Count = z.number().int();
 const Figures = z.object({
@@ -104,16 +106,19 @@ export const summarize = defineStep({
     counted.sort((one, other) => failing(other) - failing(one) || other.now.messages - one.now.messages);
     const domains = [];
     for (const one of counted.slice(0, SHOWN_DOMAINS)) domains.push(await describe(one, range, dependencies));
-    const facts: Facts = {
+    const rest = {
       ...range,
       days,
       url: `${dependencies.publicUrl}/dmarc`,
       now: sum(counted.map(({ now }) => now)),
       before: sum(counted.map(({ before }) => before)),
-      domains,
-      domainsMore: counted.length - domains.length,
     };
-    return { ...facts, subject: subjectOf(facts), text: textOf(facts), html: htmlOf(facts) };
+    for (let shown = domains.length; ; shown -= 1) {
+      const facts: Facts = { ...rest, domains: domains.slice(0, shown), domainsMore: counted.length - shown };
+      const html = htmlOf(facts);
+      if (shown > 1 && Buffer.byteLength(html) > MAIL_SIZE) continue;
+      return { ...facts, subject: subjectOf(facts), text: textOf(facts), html };
+    }
   },
 });
 

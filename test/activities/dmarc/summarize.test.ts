@@ -103,6 +103,27 @@ it('is one line where it must be, whatever strangers wrote', async () => {
   expect(text).not.toMatch(/[\r\u202e]/);
 });
 
+it('is no longer than mail clients show, however many domains there are and whatever strangers wrote', async () => {
+  const { records } = dependencies;
+  const sources = [1, 2, 3, 4, 5, 6].map((at) => `203.0.113.${at}`);
+  const names = Array.from({ length: 30 }, (_, at) => `d${at}.test`);
+  const row = { day: TO, organization: 'r.test', service: '', disposition: 'none', dkim: 'fail', spf: 'fail' } as const;
+  for (const domain of names) {
+    await records.dmarc.domains.put(domain, `${domain}@in.test`, 'test');
+    const rows = sources.map((source) => ({ ...row, source, count: 1 }));
+    await publish(dependencies, rows, { domain });
+  }
+  const words = '<&"\'>'.repeat(100);
+  await records.dmarc.hosts.put(sources.map((address) => ({ address, name: words, country: words, network: words })));
+  const { domains, domainsMore, html, subject } = await summary();
+  expect(domains.length).toBeGreaterThan(1);
+  expect(domains.length + domainsMore).toBe(33);
+  expect(Buffer.byteLength(html)).toBeLessThan(100_000);
+  expect(html).toContain(`${domainsMore} further domains with fewer failing messages`);
+  expect(subject).toContain('33 domains');
+  for (const domain of names) await records.dmarc.domains.remove(domain, 'test');
+});
+
 describe.skipIf(browserIsMissing())('the mail, in a browser', { timeout: 60_000 }, () => {
   let browser: Browser;
   beforeAll(async () => {
