@@ -1,10 +1,15 @@
 /** The templates about reports, in a real n8n: from the mail of a receiver to what a person hears of it. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PACK_NAME } from '../../cli/editor/pack.ts';
 import { readTemplates, type Template } from '../../cli/editor/templates.ts';
+import { freePort } from '../../cli/up/ports.ts';
 import { mailWith, type Attached } from '../activities/dmarc/mails.ts';
 import { feedback, metadata, POLICY, range, record, row } from '../protocols/dmarc/report.ts';
+import { hasDovecot, NO_DOVECOT, startDovecot } from '../support/dovecot.ts';
 import { editorIsMissing, itemsOf, type Execution } from '../support/editor.ts';
 import { eventually } from '../support/house.ts';
 import { openHome, type Home } from './home.ts';
@@ -34,6 +39,11 @@ function report(id: string, counts: Record<string, number>): string {
     .replace(/(?<=<report_id>)\d+/, id);
 }
 const DOCTYPE = '<!DOCTYPE feedback><feedback/>';
+
+function dovecotIsMissing(): boolean {
+  if (!hasDovecot) console.log(`skipped: ${NO_DOVECOT}`);
+  return !hasDovecot;
+}
 
 describe.skipIf(editorIsMissing())('the templates about reports', { timeout: SLOW }, () => {
   let home: Home;
@@ -164,7 +174,7 @@ describe.skipIf(editorIsMissing())('the templates about reports', { timeout: SLO
     ]);
   });
 
-  // No IMAP server runs here: the part after the trigger, with items as n8n's node gives them.
+  // The part after the trigger, with items as n8n's node gives them.
   it('from a mailbox: what counts, what came before, and what is none', async () => {
     const since = new Date();
     const file = (bytes: Buffer | string, fileName: string) => ({
@@ -207,4 +217,42 @@ describe.skipIf(editorIsMissing())('the templates about reports', { timeout: SLO
       'DMARC report refused: no report',
     ]);
   });
+
+  it.skipIf(dovecotIsMissing())(
+    'from a real mailbox: a report that arrives is published, and its mail is read',
+    async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'switchyard-imap-'));
+      const imap = await startDovecot(folder, await freePort('127.0.0.1'));
+      try {
+        const { port, user, password } = imap;
+        const data = { host: '127.0.0.1', port, user, password, secure: false };
+        const made = await home.editor.call('POST', '/rest/credentials', { name: 'A mailbox', type: 'imap', data });
+        expect(made.status).toBe(200);
+        const { id: credential, name } = made.json.data as { id: string; name: string };
+        const { nodes, ...rest } = readTemplates().find(({ id }) => id === IMAP) as Template;
+        const id = await home.editor.addWorkflow({
+          ...rest,
+          id: 'mailbox',
+          nodes: nodes.map((node) =>
+            node.name === 'Mailbox' ? { ...node, credentials: { imap: { id: credential, name } } } : node,
+          ),
+        });
+        expect((await home.editor.publish(id)).status).toBe(200);
+        await eventually(() => imap.isWatched(), 'n8n in the mailbox');
+        imap.deliver(mailWith({ bytes: gzipSync(report('imap', { '192.0.2.11': 6 })), name: 'report.xml.gz' }));
+        const execution = await home.editor.execution(
+          await eventually(async () => (await home.editor.executions(id))[0], 'an execution', 120_000),
+        );
+        expect(execution.data.resultData.error).toBeUndefined();
+        expect(itemsOf(execution, 'Counts now').map(({ json }) => [json.state, json.domain, json.messages])).toEqual([
+          ['published', 'demo.test', 6],
+        ]);
+        await eventually(() => imap.flags().includes('S'), 'the mail to be read');
+        expect((await home.editor.unpublish(id)).status).toBe(200);
+      } finally {
+        await imap.stop();
+        await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+      }
+    },
+  );
 });
