@@ -7,8 +7,8 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
 /** Records of a small report: from 1 to this many, as those of most senders. */
-const SMALL_MOST = 9;
-const DAY = 86_400;
+export const SMALL_MOST = 9;
+export const DAY = 86_400;
 const BEGIN = 1_750_000_000;
 
 export interface Workload {
@@ -60,35 +60,56 @@ export async function createLarge(folder: string, records: number): Promise<Work
   };
 }
 
-const messagesOf = (number: number, place: number): number => 1 + ((number * 7 + place * 13) % 97);
+export const messagesOf = (number: number, place: number): number => 1 + ((number * 7 + place * 13) % 97);
 
-function* report(number: number, records: number): Generator<string> {
-  const begin = BEGIN + (number % 365) * DAY;
+export interface About {
+  domain: string;
+  reporter: string;
+  /** Seconds since 1970. */
+  begin: number;
+  /** Address of the record at the place. */
+  source(place: number): string;
+}
+
+/** One of the bench of reading: about example.com, no source as another. */
+const alone = (number: number): About => ({
+  domain: 'example.com',
+  reporter: `org${number}.test`,
+  begin: BEGIN + (number % 365) * DAY,
+  source(place) {
+    const at = number * 31 + place;
+    return `${1 + (at % 199)}.${(at >> 8) % 256}.${at % 251}.${(at >> 4) % 256}`;
+  },
+});
+
+/** The XML in pieces. */
+export function* report(number: number, records: number, about = alone(number)): Generator<string> {
+  const { domain, reporter, begin, source } = about;
   yield `<?xml version="1.0" encoding="UTF-8"?>
 <feedback>
   <version>1.0</version>
   <report_metadata>
-    <org_name>Organisation ${number}</org_name>
-    <email>dmarc@org${number}.test</email>
+    <org_name>${reporter}</org_name>
+    <email>dmarc@${reporter}</email>
     <report_id>${number}.${begin}</report_id>
     <date_range><begin>${begin}</begin><end>${begin + DAY - 1}</end></date_range>
   </report_metadata>
-  <policy_published><domain>example.com</domain><adkim>r</adkim><aspf>r</aspf><p>none</p><sp>none</sp><pct>100</pct></policy_published>
+  <policy_published><domain>${domain}</domain><adkim>r</adkim><aspf>r</aspf><p>none</p><sp>none</sp><pct>100</pct></policy_published>
 `;
-  for (let place = 0; place < records; place += 1) yield record(number, place);
+  for (let place = 0; place < records; place += 1) yield record(number, place, domain, source(place));
   yield '</feedback>\n';
 }
 
-function record(number: number, place: number): string {
+function record(number: number, place: number, domain: string, source: string): string {
   const at = number * 31 + place;
   const pass = at % 5 !== 0;
   const word = pass ? 'pass' : 'fail';
   const spf = at % 3 ? 'pass' : 'fail';
   return (
-    `<record><row><source_ip>${1 + (at % 199)}.${(at >> 8) % 256}.${at % 251}.${(at >> 4) % 256}</source_ip><count>${messagesOf(number, place)}</count>` +
+    `<record><row><source_ip>${source}</source_ip><count>${messagesOf(number, place)}</count>` +
     `<policy_evaluated><disposition>none</disposition><dkim>${word}</dkim><spf>${spf}</spf></policy_evaluated></row>` +
-    `<identifiers><header_from>example.com</header_from></identifiers><auth_results>` +
-    `<dkim><domain>example.com</domain><selector>s${at % 4}</selector><result>${word}</result></dkim>` +
-    `<spf><domain>bounce${at % 50}.example.com</domain><result>${spf}</result></spf></auth_results></record>\n`
+    `<identifiers><header_from>${domain}</header_from></identifiers><auth_results>` +
+    `<dkim><domain>${domain}</domain><selector>s${at % 4}</selector><result>${word}</result></dkim>` +
+    `<spf><domain>bounce${at % 50}.${domain}</domain><result>${spf}</result></spf></auth_results></record>\n`
   );
 }

@@ -5,6 +5,8 @@
  *     npm run bench:dmarc                2,000 small reports and one of 300,000 records, three turns, medians
  *     npm run bench:dmarc -- --quick     a tenth of it, one turn
  *     npm run bench:dmarc -- --only path     mail to published record alone
+ *     npm run bench:dmarc -- --only import   100,000 reports of the past out of a folder, and the same again;
+ *                                        --reports N, --stores postgres, --keep FOLDER (leaves the SQLite file there)
  *     npm run bench:dmarc -- --only hostile  what anyone can send: how it ends, time, memory, where its original is
  */
 import { spawn } from 'node:child_process';
@@ -16,11 +18,20 @@ import { parseArgs } from 'node:util';
 import { installParsedmarc, PARSEDMARC_PYTHON } from '../../test/support/parsedmarc-install.ts';
 import { machine, machineLine, median } from '../machine.ts';
 import { measureHostile } from './hostile.ts';
+import { measureImport } from './import.ts';
 import { measurePath, type PathFigures } from './path.ts';
 import type { Reading } from './reader.ts';
 import { createLarge, createSmall, type Workload } from './reports.ts';
 
-const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } } });
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    reports: { type: 'string', default: '100000' },
+    stores: { type: 'string', default: 'sqlite' },
+    keep: { type: 'string' },
+  },
+});
 const turns = values.quick ? 1 : 3;
 const part = values.quick ? 0.1 : 1;
 
@@ -90,8 +101,17 @@ async function hostile(): Promise<void> {
   await writeFile(join(RESULTS, 'dmarc-hostile.md'), table);
 }
 
+async function importPast(): Promise<void> {
+  const postgres = values.stores === 'postgres';
+  const words = await measureImport(Number(values.reports), { postgres, keep: values.keep });
+  process.stdout.write(`\n${machineLine()}\n\n${words}`);
+  await mkdir(RESULTS, { recursive: true });
+  await writeFile(join(RESULTS, `dmarc-import-${values.stores}.md`), `${machineLine()}\n\n${words}`);
+}
+
 async function main(): Promise<void> {
   if (values.only === 'hostile') return hostile();
+  if (values.only === 'import') return importPast();
   await installParsedmarc();
   const folder = await mkdtemp(join(tmpdir(), 'switchyard-bench-dmarc-'));
   const all: Figures[] = [];
