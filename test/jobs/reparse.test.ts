@@ -146,6 +146,25 @@ it('goes on where it was when its worker is killed', { timeout: 120_000 }, async
   expect((await bench.records.dmarc.generations.current()).number).toBe(generation);
 });
 
+it('a newer request takes its place and begins anew, and what comes in meanwhile is in the answers before and after', async () => {
+  await open(60);
+  await bench.startWorker({ blobDelay: 60 });
+  const { job: first } = await ask();
+  await eventually(async () => ((await bench.records.jobs.get(first.id))?.progress?.done ?? 0) > 5, 'some are read');
+  const { job: second } = await requestJob(bench.desk, reparse, {}, { requestedBy: 'test', ifRunning: 'replace' });
+  expect(await end(first.id)).toMatchObject({ state: 'cancelled', errorCode: 'job.replaced' });
+  await eventually(async () => ((await bench.records.jobs.get(second.id))?.progress?.done ?? 0) > 5, 'some are read');
+  const report = await stored(Buffer.from(document('late', 7)), { blobs }, 'dmarc/2023/11');
+  // Its id is before those of the others: whoever goes on behind the last one does not see it.
+  const early = '2023-11-15T00:00:00.000Z';
+  const arrival = { report, domain: DOMAIN, address: null, receivedAt: early, mail: null, act: 'late' };
+  const dependencies = { configuration: bench.configuration, records: bench.records, blobs };
+  expect(await publishFrom(arrival, dependencies, stepContext('late'))).toMatchObject([{ state: 'published' }]);
+  expect(await messages()).toBe(60 * 101 + 7);
+  expect((await end(second.id)).state).toBe('done');
+  expect(await messages()).toBe(60 + 7);
+});
+
 it('a request of a job that is over starts none', async () => {
   await open(1);
   await bench.startWorker();
