@@ -1,5 +1,6 @@
 /** The pages about reports, as text: their figures against the rows that were published, and strangers' words as words. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Authentication } from '../../../protocols/mail/authentication.ts';
 import { openBlobs } from '../../../stores/blobs/open.ts';
 import { dayBefore } from '../../../protocols/dmarc/identity.ts';
 import { number } from '../../../protocols/figures.ts';
@@ -15,6 +16,22 @@ let sent: Sent[];
 let others: { tls: string; failure: string };
 let nastyReport: string;
 let entry: string;
+const authentication: Authentication = {
+  spf: { result: 'pass', domain: 'plain.example', scope: 'mfrom' },
+  dkim: [
+    {
+      result: 'fail',
+      domain: 'signed.example',
+      selector: 's',
+      algorithm: 'rsa-sha256',
+      aligned: false,
+      underSized: 0,
+    },
+  ],
+  dmarc: { result: 'none', domain: 'plain.example', policy: null, disposition: 'none' },
+  arc: { result: 'none', instance: 0 },
+  authenticationResults: '',
+};
 beforeAll(async () => {
   service = await startService();
   const blobs = await openBlobs(service.configuration);
@@ -35,7 +52,7 @@ beforeAll(async () => {
   nastyReport = (await publish(stores, sent, { domain: DOMAIN })).at(-1) ?? '';
   await service.records.dmarc.hosts.put([{ address: nasty.source, name: NASTY, country: NASTY, network: NASTY }]);
   others = await publishOthers(stores, { domain: DOMAIN, to: TODAY, words: NASTY });
-  entry = await refuse(stores, { domain: DOMAIN, words: NASTY, code: NASTY });
+  entry = await refuse(stores, { domain: DOMAIN, words: NASTY, code: NASTY, authentication });
   await service.records.rules.applyDeclared([{ domain: 'in.example', rules: [] }]);
   await service.records.dmarc.domains.put('waiting.example', 'w@in.example', 'test');
   await blobs.close();
@@ -84,6 +101,13 @@ const rowOf = (html: string, name: string) => {
     ([, label, figure]) => [label, figure],
   );
 };
+
+test('what was refused shows what was found out about its mail', async () => {
+  const html = await text(`/dmarc/quarantine/${entry}`);
+  expect(html).toContain('DMARC none');
+  expect(html).toContain('SPF pass of plain.example, DKIM fail of signed.example');
+  expect(await text('/dmarc/quarantine')).toContain('DMARC none');
+});
 
 describe('figures', () => {
   test.each([30, 7, 90])('of the last %i days are those that were reported', async (days) => {

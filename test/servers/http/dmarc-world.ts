@@ -8,6 +8,7 @@ import type { AggregateRecord } from '../../../protocols/dmarc/aggregate.ts';
 import { dayBefore } from '../../../protocols/dmarc/identity.ts';
 import type { BlobStore } from '../../../stores/blobs/port.ts';
 import { quarantineOwner, reportOwner, type NumberedRecord } from '../../../stores/records/dmarc/port.ts';
+import type { Authentication } from '../../../protocols/mail/authentication.ts';
 import { uuidv7 } from '../../../stores/records/ids.ts';
 import type { Records } from '../../../stores/records/port.ts';
 import { randomNumbers } from '../../protocols/random.ts';
@@ -262,10 +263,17 @@ export async function publishOthers(
   return { tls: tls.id, failure: failure.id };
 }
 
+interface Refused {
+  domain: string;
+  words: string;
+  code?: string;
+  authentication?: Authentication | null;
+}
+
 /** Something that was refused. Returns its id. */
 export async function refuse(
   { records, blobs }: { records: Records; blobs: BlobStore },
-  { domain, words, code = 'dmarc.doctype' }: { domain: string; words: string; code?: string },
+  { domain, words, code = 'dmarc.doctype', authentication = null }: Refused,
 ): Promise<string> {
   const id = uuidv7();
   const blob = await blobs.write(Readable.from([Buffer.from('<!DOCTYPE feedback><feedback/>')]), {
@@ -284,7 +292,7 @@ export async function refuse(
     message: words,
     blob,
     file: words,
-    mail: { activityId: null, sender: words, headerFrom: words, authentication: null },
+    mail: { activityId: null, sender: words, headerFrom: words, authentication },
     expiresAt: new Date(Date.now() + 30 * 86_400_000).toISOString(),
   });
   return id;

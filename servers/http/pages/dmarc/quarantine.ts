@@ -1,6 +1,7 @@
 /** What came as a report and was not taken: why, from whom, and the original. */
 import { html } from 'hono/html';
 import { dmarcFix } from '../../../../protocols/dmarc/errors.ts';
+import type { Authentication } from '../../../../protocols/mail/authentication.ts';
 import type { Quarantined } from '../../../../stores/records/dmarc/port.ts';
 import type { HttpContext } from '../../context.ts';
 import { findDomain, findQuarantined } from '../../dmarc/find.ts';
@@ -76,11 +77,11 @@ function listOf(items: Quarantined[], path: string, before: string | undefined, 
               <td class="wide">
                 ${senderOf(one)}<br /><span class="quiet"
                   >${one.address ? `to ${one.address}` : (one.domain ?? 'of no domain')}</span
-                >
+                >${one.mail?.authentication ? verdictTags(one.mail.authentication) : ''}
               </td>
               <td class="quiet when wide">${moment(one.receivedAt)}</td>
               <td class="n" data-label="size">${bytes(one.blob.size)}</td>
-              <td class="wide"><code>${one.code}</code></td>
+              <td class="wide"><code>${codeOf(one)}</code></td>
             </tr>`,
         )}
       </tbody>
@@ -88,8 +89,19 @@ function listOf(items: Quarantined[], path: string, before: string | undefined, 
     ${pager(before === undefined ? null : link({}), last ? link({ before: last.id }) : null)}`;
 }
 
+/** Where it does not fit it breaks between its words. */
+const codeOf = ({ code }: Quarantined): Html[] => code.split(/(?<=[._])/).map((part) => html`${part}<wbr />`);
+
 const senderOf = ({ sender, mail }: Quarantined): string =>
   mail === null && sender === null ? 'imported' : sender || 'the null sender';
+
+/** What was found out about the mail: of one without a policy it is SPF and DKIM that say whose it is. */
+function authenticationOf(authentication: Authentication): Html {
+  const { spf, dkim } = authentication;
+  const signed = dkim.map(({ result, domain }) => `DKIM ${result} of ${domain}`);
+  const words = [`SPF ${spf.result} of ${spf.domain}`, ...(signed.length > 0 ? signed : ['no DKIM signature'])];
+  return html`${verdictTags(authentication)} <span class="quiet">${words.join(', ')}</span>`;
+}
 
 export async function quarantinedPage(context: HttpContext, id: string): Promise<Html> {
   const { dmarc } = context.dependencies.records;
@@ -101,7 +113,7 @@ export async function quarantinedPage(context: HttpContext, id: string): Promise
     ['Came', moment(entry.receivedAt, 'full')],
     ['From', senderOf(entry)],
     ...(mail?.headerFrom ? [['From field', mail.headerFrom] as [string, string]] : []),
-    ...(mail?.authentication ? [['The mail itself', verdictTags(mail.authentication)] as [string, Html]] : []),
+    ...(mail?.authentication ? [['The mail itself', authenticationOf(mail.authentication)] as [string, Html]] : []),
     ...(mail?.activityId
       ? [['Message', html`<a href="/mail/${mail.activityId}">its record</a>`] as [string, Html]]
       : []),
