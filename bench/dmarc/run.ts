@@ -8,6 +8,7 @@
  *     npm run bench:dmarc -- --only import   100,000 reports of the past out of a folder, and the same again;
  *                                        --reports N, --stores postgres, --keep FOLDER (leaves the SQLite file there)
  *     npm run bench:dmarc -- --only hostile  what anyone can send: how it ends, time, memory, where its original is
+ *     npm run bench:dmarc -- --only queries [--stores postgres]  every question about 100,000 reports
  */
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -20,6 +21,7 @@ import { machine, machineLine, median } from '../machine.ts';
 import { measureHostile } from './hostile.ts';
 import { measureImport } from './import.ts';
 import { measurePath, type PathFigures } from './path.ts';
+import { measureQueries } from './queries.ts';
 import type { Reading } from './reader.ts';
 import { createLarge, createSmall, type Workload } from './reports.ts';
 
@@ -109,9 +111,18 @@ async function importPast(): Promise<void> {
   await writeFile(join(RESULTS, `dmarc-import-${values.stores}.md`), `${machineLine()}\n\n${words}`);
 }
 
+async function queries(): Promise<void> {
+  const stores = values.stores === 'postgres' ? 'postgres' : 'sqlite';
+  const table = await measureQueries(stores, Math.round(Number(values.reports) * part));
+  process.stdout.write(`\n${table}\n`);
+  await mkdir(RESULTS, { recursive: true });
+  await writeFile(join(RESULTS, `dmarc-queries-${stores}.md`), table);
+}
+
 async function main(): Promise<void> {
   if (values.only === 'hostile') return hostile();
   if (values.only === 'import') return importPast();
+  if (values.only === 'queries') return queries();
   await installParsedmarc();
   const folder = await mkdtemp(join(tmpdir(), 'switchyard-bench-dmarc-'));
   const all: Figures[] = [];
