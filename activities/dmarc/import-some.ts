@@ -27,8 +27,8 @@ const GROUP = 100;
 const GROUP_BYTES = 8 * 1_048_576;
 /** Reports on their way at once: while the disk makes one safe, others are read. */
 const LANES = 8;
-/** Refused reports that the log names; all are in quarantine. */
-const NAMED = 100;
+/** Refused reports of one code that the log names; all are in quarantine. */
+const NAMED = 10;
 /** ms that an archive is kept for a job that failed, so that somebody can look at it. */
 export const ARCHIVE_KEPT = 7 * 86_400_000;
 
@@ -126,16 +126,17 @@ async function publishGroup(
 ): Promise<Outcome[]> {
   const candidates = group.filter((one): one is Candidate => 'settle' in one);
   const outcomes = group.filter((one): one is Outcome => 'state' in one);
+  const settled: Outcome[][] = [];
   await learn(candidates, names, dependencies, at);
   const step: Pick<StepContext, 'signal' | 'report'> = { signal: at.signal, report: () => undefined };
-  const queue = candidates.values();
+  const queue = candidates.entries();
   const nextTurn = createTurns();
   const lane = async (): Promise<void> => {
-    for (const one of queue) {
+    for (const [index, one] of queue) {
       const turn = nextTurn();
       try {
         at.check();
-        outcomes.push(...(await one.settle(step, turn)));
+        settled[index] = await one.settle(step, turn);
       } finally {
         turn.leave();
       }
@@ -143,7 +144,7 @@ async function publishGroup(
   };
   const ends = await Promise.allSettled(Array.from({ length: LANES }, lane));
   for (const end of ends) if (end.status === 'rejected') throw end.reason;
-  return outcomes;
+  return [...outcomes, ...settled.flat()];
 }
 
 /** Best effort, as for a mail: where hosts are and what they are called helps people, and no report waits for it. */
@@ -184,17 +185,17 @@ async function count(outcome: Outcome, now: ImportPosition, at: JobWork): Promis
     return;
   }
   const { name, code, message, isKept } = outcome;
-  const before = sum(now.refused);
-  now.refused[code] = (now.refused[code] ?? 0) + 1;
-  if (before >= NAMED) return;
+  const times = (now.refused[code] ?? 0) + 1;
+  now.refused[code] = times;
+  if (times > NAMED) return;
   const where = isKept ? 'In quarantine' : 'Left out';
   await at.log(`${where}, ${code}: ${(name ?? 'the file').slice(0, NAME)}: ${message}`);
-  if (before === NAMED - 1) await at.log('More are not named here.');
 }
 
 async function sayEnd(now: ImportPosition, at: JobWork): Promise<void> {
   const codes = Object.entries(now.refused).sort(([, one], [, other]) => other - one);
-  for (const [code, times] of codes) await at.log(`Refused, ${code}: ${figure(times)}`);
+  for (const [code, times] of codes)
+    await at.log(`Refused, ${code}: ${figure(times)}${times > NAMED ? `, of which ${NAMED} are named` : ''}`);
   if ('dmarc.foreign_domain' in now.refused)
     await at.log('Reports about other domains: switchyard dmarc add DOMAIN, then import again.');
   const all = now.imported + now.repeated + now.others + sum(now.refused);
