@@ -7,9 +7,12 @@ export interface Column<Row> {
 
 /** A header line, then a line a row; lines end with CRLF (RFC 4180, 2.1). */
 export function toCsv<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
-  const lines = [columns.map(({ name }) => name), ...rows.map((row) => columns.map(({ value }) => cell(value(row))))];
-  return lines.map((line) => `${line.join(',')}\r\n`).join('');
+  return lineOf(columns.map(({ name }) => name)) + linesOf(columns, rows);
 }
+
+const linesOf = <Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string =>
+  rows.map((row) => lineOf(columns.map(({ value }) => cell(value(row))))).join('');
+const lineOf = (cells: string[]): string => `${cells.join(',')}\r\n`;
 
 /**
  * A spreadsheet takes a text that begins like a formula for one, and a formula can call out or run commands (OWASP, CSV
@@ -26,11 +29,37 @@ const FORMULA = /^\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/;
 
 /** @param name of the file, without the extension */
 export function csvResponse<Row>(columns: readonly Column<Row>[], rows: readonly Row[], name: string): Response {
-  return new Response(toCsv(columns, rows), {
-    headers: {
-      'content-type': 'text/csv; charset=utf-8; header=present',
-      'content-disposition': `attachment; filename="${name.replace(/[^\w.-]/g, '_')}.csv"`,
-      'cache-control': 'private, no-store',
-    },
-  });
+  return new Response(toCsv(columns, rows), { headers: headersOf(name) });
 }
+
+/**
+ * All rows of a long table, a page of the store at a time as they are taken. An error on the way breaks the download off:
+ * a file that looks whole is whole.
+ */
+export function csvStream<Row>(columns: readonly Column<Row>[], pages: AsyncIterable<Row[]>, name: string): Response {
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    const encoder = new TextEncoder();
+    yield encoder.encode(toCsv(columns, []));
+    for await (const rows of pages) yield encoder.encode(linesOf(columns, rows));
+  }
+  return new Response(ReadableStream.from(bytes()), { headers: headersOf(name) });
+}
+
+/** Every page of a list, from the first: `next` asks for the rows after one. */
+export async function* everyPage<Row>(
+  size: number,
+  next: (last: Row | undefined) => Promise<Row[]>,
+): AsyncGenerator<Row[]> {
+  for (let last: Row | undefined; ;) {
+    const rows = await next(last);
+    yield rows;
+    last = rows.at(-1);
+    if (rows.length < size) return;
+  }
+}
+
+const headersOf = (name: string) => ({
+  'content-type': 'text/csv; charset=utf-8; header=present',
+  'content-disposition': `attachment; filename="${name.replace(/[^\w.-]/g, '_')}.csv"`,
+  'cache-control': 'private, no-store',
+});

@@ -119,11 +119,11 @@ export function factList(facts: [string, string | Html][]): Html {
   </dl>`;
 }
 
-/** Back to the newest, on to the older; nothing where there is one page. */
-export function pager(first: string | null, next: string | null): Html | '' {
+/** Back to the newest, on to the older, or as the order of the rows is; nothing where there is one page. */
+export function pager(first: string | null, next: string | null, words = ['Newest', 'Older']): Html | '' {
   if (first === null && next === null) return '';
   return html`<div class="pager">
-    <span>${first === null ? '' : html`<a href="${first}">Newest</a>`}</span
-    ><span>${next === null ? '' : html`<a href="${next}">Older</a>`}</span>
+    <span>${first === null ? '' : html`<a href="${first}">${words[0]}</a>`}</span
+    ><span>${next === null ? '' : html`<a href="${next}">${words[1]}</a>`}</span>
   </div>`;
 }

@@ -8,13 +8,24 @@ import type { ServiceCounts, SourceCounts, Totals } from '../../../../stores/rec
 import { csvResponse } from '../../csv.ts';
 import { dayColumns } from '../../dmarc/columns.ts';
 import { NEW_DAYS, rangeBefore, today } from '../../dmarc/range.ts';
-import { empty, panel, tile, type Html } from '../layout.ts';
+import { empty, pager, panel, tile, type Html } from '../layout.ts';
 import { ago, number, plural, share, tag } from '../words.ts';
 import { advicePanel } from './advice.ts';
 import { alignedBar, POLICY_TONE, serviceName, standingTag } from './parts.ts';
 import { sourceTable } from './sources.ts';
 import { daysPanel } from './days.ts';
-import { beforeWords, domainPage, linkTo, rangeWords, type View } from './view.ts';
+import {
+  beforeWords,
+  domainPage,
+  FIRST_WEEKS,
+  hasWeekBefore,
+  LARGEST_FIRST,
+  linkTo,
+  PAGE,
+  rangeWords,
+  skipOf,
+  type View,
+} from './view.ts';
 
 /** New sources that the page has room for; the others are behind the link. */
 const NEW_SHOWN = 5;
@@ -28,13 +39,29 @@ export async function domainOverview(view: View): Promise<Html | Response> {
   const { queries } = records;
   if (search.get('format') === 'csv') return csvResponse(dayColumns, await queries.days(range), `${domain}-days`);
   const since = dayBefore(today(), NEW_DAYS - 1);
-  const [totals, before, days, services, failing, fresh, policy, advised, [last], tls, refused] = await Promise.all([
+  const [
+    totals,
+    before,
+    days,
+    services,
+    failing,
+    fresh,
+    freshCount,
+    comparable,
+    policy,
+    advised,
+    [last],
+    tls,
+    refused,
+  ] = await Promise.all([
     queries.totals(range),
     queries.days(rangeBefore(range)),
     queries.days(range),
     queries.services(range),
     queries.sources({ ...range, failing: true, limit: FAILING }),
-    queries.newSources({ domain, since, limit: FAILING }),
+    queries.newSources({ domain, since, limit: NEW_SHOWN }),
+    queries.countNewSources({ domain, since }),
+    hasWeekBefore(view, since),
     queries.policy(domain),
     adviseOn(queries, domain, today()),
     queries.reports({ domain, limit: 1 }),
@@ -59,7 +86,7 @@ export async function domainOverview(view: View): Promise<Html | Response> {
         ? html`<a href="${linkTo(view, 'sources')}">${plural(totals.sources, 'address', 'addresses')}</a>`
         : '',
     )}
-    ${fresh.length > 0 ? newPanel(view, fresh, since) : ''}`;
+    ${fresh.length > 0 ? newPanel(view, comparable ? fresh : null, freshCount, since) : ''}`;
   return domainPage(view, {
     tab: 'overview',
     title: domain,
@@ -78,6 +105,12 @@ function waiting(view: View, refused: number): Promise<Html> {
       `switchyard dmarc add ${view.domain}`,
     ),
     view.address ?? '',
+  )}${panel(
+    'Reports of the past',
+    empty(
+      'Reports that came to another mailbox or tool until now count here too, each once. This takes them out of files, folders, Maildirs and mboxes:',
+      'switchyard dmarc import FILE',
+    ),
   )}${
     refused > 0
       ? html`<p>
@@ -131,37 +164,45 @@ function nothingSent(view: View): Html {
   </div>`;
 }
 
+/** A page of the services: there may be hundreds. */
 function serviceTable(view: View, services: ServiceCounts[]): Html {
-  return html`<table class="cards figures">
-    <thead>
-      <tr>
-        <th>Service</th>
-        <th class="n">Messages</th>
-        <th class="n">Failing</th>
-        <th>Aligned</th>
-        <th class="n">Addresses</th>
-        <th>Verdict</th>
-      </tr>
-    </thead>
-    <tbody>
-      ${services.map((one) => {
-        const link = (more: Record<string, string> = {}) => linkTo(view, 'sources', { service: one.service, ...more });
-        return html`<tr>
-          <td class="first"><a class="row" href="${link()}">${serviceName(one.service)}</a></td>
-          <td class="n" data-label="messages"><a href="${link()}">${number(one.messages)}</a></td>
-          <td class="n" data-label="failing">
-            <a href="${link({ failing: '1' })}">${number(one.messages - one.passed)}</a>
-          </td>
-          <td class="wide">${alignedBar(one)}</td>
-          <td class="n" data-label="addresses"><a href="${link()}">${number(one.sources)}</a></td>
-          <td class="state">${standingTag(one)}</td>
-        </tr>`;
-      })}
-    </tbody>
-  </table>`;
+  const skip = skipOf(view.search, 'services');
+  const at = (rows: number) => linkTo(view, 'overview', rows > 0 ? { services: String(rows) } : {});
+  const next = skip + PAGE < services.length ? at(skip + PAGE) : null;
+  return html`<table class="cards figures" id="services">
+      <thead>
+        <tr>
+          <th>Service</th>
+          <th class="n">Messages</th>
+          <th class="n">Failing</th>
+          <th>Aligned</th>
+          <th class="n">Addresses</th>
+          <th>Verdict</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${services.slice(skip, skip + PAGE).map((one) => {
+          const link = (more: Record<string, string> = {}) =>
+            linkTo(view, 'sources', { service: one.service, ...more });
+          return html`<tr>
+            <td class="first"><a class="row" href="${link()}">${serviceName(one.service)}</a></td>
+            <td class="n" data-label="messages"><a href="${link()}">${number(one.messages)}</a></td>
+            <td class="n" data-label="failing">
+              <a href="${link({ failing: '1' })}">${number(one.messages - one.passed)}</a>
+            </td>
+            <td class="wide">${alignedBar(one)}</td>
+            <td class="n" data-label="addresses"><a href="${link()}">${number(one.sources)}</a></td>
+            <td class="state">${standingTag(one)}</td>
+          </tr>`;
+        })}
+      </tbody>
+    </table>
+    ${pager(skip > 0 ? at(0) : null, next, LARGEST_FIRST)}`;
 }
 
-function newPanel(view: View, fresh: SourceCounts[], since: string): Html {
-  const all = html`<a href="${linkTo(view, 'new')}">${plural(fresh.length, 'address', 'addresses')}</a>`;
-  return panel('New since last week', sourceTable(view, fresh.slice(0, NEW_SHOWN), since), all);
+/** @param fresh null where nothing can be compared yet */
+function newPanel(view: View, fresh: SourceCounts[] | null, count: number, since: string): Html {
+  const all = html`<a href="${linkTo(view, 'new')}">${plural(count, 'address', 'addresses')}</a>`;
+  const body = fresh ? sourceTable(view, fresh, since) : html`<div class="body empty"><p>${FIRST_WEEKS}</p></div>`;
+  return panel('New since last week', body, all);
 }

@@ -1,13 +1,14 @@
 /** Reports about a domain, newest first. */
 import { html } from 'hono/html';
 import type { DmarcReport, ReportKind } from '../../../../stores/records/dmarc/port.ts';
-import { csvResponse } from '../../csv.ts';
+import { csvStream, everyPage } from '../../csv.ts';
 import { reportColumns } from '../../dmarc/columns.ts';
 import { ReportKind as Kind } from '../../dmarc/schemas.ts';
 import { pager, panel, type Html } from '../layout.ts';
 import { moment, number, plural, tag } from '../words.ts';
 import { dayWords, domainPage, linkTo, PAGE, rangeWords, reportLink, type View } from './view.ts';
 
+/** Rows that the file takes from the store at a time. */
 const CSV_ROWS = 500;
 export const KIND_WORDS: Record<ReportKind, string> = {
   aggregate: 'aggregate report',
@@ -19,9 +20,11 @@ export async function reportsPage(view: View): Promise<Html | Response> {
   const { records, domain, range, search } = view;
   const kind = Kind.safeParse(search.get('kind')).data;
   const before = search.get('before') ?? undefined;
-  const isCsv = search.get('format') === 'csv';
-  const items = await records.queries.reports({ ...range, kind, before, limit: isCsv ? CSV_ROWS : PAGE });
-  if (isCsv) return csvResponse(reportColumns, items, `${domain}-reports`);
+  if (search.get('format') === 'csv') {
+    const next = (last?: DmarcReport) => records.queries.reports({ ...range, kind, before: last?.id, limit: CSV_ROWS });
+    return csvStream(reportColumns, everyPage(CSV_ROWS, next), `${domain}-reports`);
+  }
+  const items = await records.queries.reports({ ...range, kind, before, limit: PAGE });
   const filter: Record<string, string> = kind === undefined ? {} : { kind };
   const table =
     items.length > 0
@@ -32,6 +35,8 @@ export async function reportsPage(view: View): Promise<Html | Response> {
             here once, however often it is sent.
           </p>
           <p><code>switchyard dmarc add ${domain}</code></p>
+          <p>Reports of the past, out of files, folders and mailboxes:</p>
+          <p><code>switchyard dmarc import FILE</code></p>
         </div>`;
   const kinds = html`<span class="links"
     >${kind === undefined ? '' : html`<a href="${linkTo(view, 'reports')}">All kinds</a>`}${Kind.options

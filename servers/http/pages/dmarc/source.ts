@@ -2,7 +2,7 @@
 import { html } from 'hono/html';
 import { normalizeAddress } from '../../../../protocols/dmarc/address.ts';
 import type { RecordCursor, SourceCounts } from '../../../../stores/records/dmarc/queries-port.ts';
-import { csvResponse } from '../../csv.ts';
+import { csvStream, everyPage } from '../../csv.ts';
 import { recordColumns } from '../../dmarc/columns.ts';
 import { pager, panel, type Html } from '../layout.ts';
 import { number, plural, share } from '../words.ts';
@@ -10,7 +10,7 @@ import { hostWords, serviceName, standingTag } from './parts.ts';
 import { recordTable } from './records.ts';
 import { dayWords, domainPage, linkTo, PAGE, rangeWords, sourceLink, type View } from './view.ts';
 
-/** Rows of the file: the store answers no more at once. */
+/** Rows that the file takes from the store at a time. */
 const CSV_ROWS = 500;
 
 export async function sourcePage(view: View, given: string): Promise<Html | Response> {
@@ -19,13 +19,16 @@ export async function sourcePage(view: View, given: string): Promise<Html | Resp
   const failing = search.get('failing') === '1';
   const filter: Record<string, string> = failing ? { failing: '1' } : {};
   const before = cursorOf(search.get('before'));
-  const isCsv = search.get('format') === 'csv';
+  if (search.get('format') === 'csv') {
+    const next = (last?: RecordCursor) =>
+      records.queries.records({ ...range, source, failing, before: last, limit: CSV_ROWS });
+    return csvStream(recordColumns, everyPage(CSV_ROWS, next), `${domain}-${source}`);
+  }
   const [items, [known], hosts] = await Promise.all([
-    records.queries.records({ ...range, source, failing, before, limit: isCsv ? CSV_ROWS : PAGE }),
+    records.queries.records({ ...range, source, failing, before, limit: PAGE }),
     records.queries.sources({ ...range, source, limit: 1 }),
     records.hosts.find([source]),
   ]);
-  if (isCsv) return csvResponse(recordColumns, items, `${domain}-${source}`);
   const host = hosts.get(source) ?? { name: null, network: null, country: null };
   const last = items.length === PAGE ? items.at(-1) : undefined;
   const next = last && sourceLink(view, source, { ...filter, before: `${last.reportId}.${last.number}` });

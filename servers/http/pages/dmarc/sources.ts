@@ -2,23 +2,37 @@
 import { html } from 'hono/html';
 import { dayBefore } from '../../../../protocols/dmarc/identity.ts';
 import type { SourceCounts } from '../../../../stores/records/dmarc/queries-port.ts';
-import { csvResponse } from '../../csv.ts';
+import { csvResponse, csvStream } from '../../csv.ts';
 import { sourceColumns } from '../../dmarc/columns.ts';
 import { Days, NEW_DAYS, today } from '../../dmarc/range.ts';
-import { panel, type Html } from '../layout.ts';
+import { pager, panel, type Html } from '../layout.ts';
 import { number, plural } from '../words.ts';
 import { alignedBar, hostWords, serviceName, standingTag } from './parts.ts';
-import { dayWords, domainPage, linkTo, rangeWords, sourceLink, type View } from './view.ts';
+import {
+  dayWords,
+  domainPage,
+  FIRST_WEEKS,
+  hasWeekBefore,
+  LARGEST_FIRST,
+  linkTo,
+  PAGE,
+  rangeWords,
+  skipOf,
+  sourceLink,
+  type View,
+} from './view.ts';
 
-/** The most that one page shows; the store answers no more. */
+/** Rows of the file; the store answers no more at once. */
 const MOST = 500;
 
 export async function sourcesPage(view: View): Promise<Html | Response> {
   const { records, domain, range, search } = view;
   const service = search.get('service') ?? undefined;
   const failing = search.get('failing') === '1';
-  const items = await records.queries.sources({ ...range, service, failing, limit: MOST });
-  if (search.get('format') === 'csv') return csvResponse(sourceColumns, items, `${domain}-sources`);
+  if (search.get('format') === 'csv')
+    return csvStream(sourceColumns, records.queries.everySource({ ...range, service, failing }), `${domain}-sources`);
+  const skip = skipOf(search, 'skip');
+  const items = await records.queries.sources({ ...range, service, failing, skip, limit: PAGE });
   const filter: Record<string, string> = {
     ...(service === undefined ? {} : { service }),
     ...(failing ? { failing: '1' } : {}),
@@ -29,7 +43,9 @@ export async function sourcesPage(view: View): Promise<Html | Response> {
   ].join(' ');
   const body = panel(
     `Sources${words ? ` ${words}` : ''}`,
-    items.length > 0 ? sourceTable(view, items, weekAgo(), filter) : noSource(view, words !== ''),
+    items.length > 0
+      ? html`${sourceTable(view, items, (await hasWeekBefore(view, weekAgo())) ? weekAgo() : null, filter)}${pages((more) => linkTo(view, 'sources', { ...filter, ...more }), skip, items)}`
+      : noSource(view, words !== ''),
     html`<span class="links"
       >${filterLinks(view, filter)}${words ? html`<a href="${linkTo(view, 'sources')}">Remove the filters</a>` : ''}</span
     >`,
@@ -37,7 +53,7 @@ export async function sourcesPage(view: View): Promise<Html | Response> {
   return domainPage(view, {
     tab: 'sources',
     title: `Sources of ${domain}`,
-    sub: `${rangeWords(range)}: ${summary(items)}${items.length === MOST ? ` These are the ${MOST} with most of it.` : ''}`,
+    sub: `${rangeWords(range)}: ${summary(items, skip)}`,
     body,
     csv: linkTo(view, 'sources', { ...filter, format: 'csv' }),
   });
@@ -48,8 +64,13 @@ export async function newSourcesPage(view: View): Promise<Html | Response> {
   const failing = search.get('failing') === '1';
   const days = Days.safeParse(search.get('new')).data ?? NEW_DAYS;
   const since = dayBefore(today(), days - 1);
-  const items = await records.queries.newSources({ domain, since, failing, limit: MOST });
-  if (search.get('format') === 'csv') return csvResponse(sourceColumns, items, `${domain}-new-sources`);
+  const isCsv = search.get('format') === 'csv';
+  const skip = skipOf(search, 'skip');
+  const items = await records.queries.newSources({
+    ...{ domain, since, failing },
+    ...(isCsv ? { limit: MOST } : { skip, limit: PAGE }),
+  });
+  if (isCsv) return csvResponse(sourceColumns, items, `${domain}-new-sources`);
   const own = { ...view, period: { from: since, to: today() } };
   const period = { ...(days === NEW_DAYS ? {} : { new: String(days) }) };
   const other = failing
@@ -58,7 +79,7 @@ export async function newSourcesPage(view: View): Promise<Html | Response> {
   const body = panel(
     `First seen since ${dayWords(since)}`,
     items.length > 0
-      ? sourceTable(own, items, null)
+      ? html`${sourceTable(own, items, null)}${pages((more) => linkTo(view, 'new', { ...period, ...(failing ? { failing: '1' } : {}), ...more }), skip, items)}`
       : html`<div class="body empty">
           <p>
             No address${failing ? ' with mail that failed' : ''} was seen for the first time since ${dayWords(since)}. A
@@ -71,7 +92,7 @@ export async function newSourcesPage(view: View): Promise<Html | Response> {
   return domainPage(view, {
     tab: 'new',
     title: `New sources of ${domain}`,
-    sub: `Addresses that no report named before ${dayWords(since)}. ${summary(items)}`,
+    sub: `Addresses that no report named before ${dayWords(since)}. ${summary(items, skip)}${(await hasWeekBefore(view, since)) ? '' : ` ${FIRST_WEEKS}`}`,
     body,
     csv: linkTo(view, 'new', { ...period, ...(failing ? { failing: '1' } : {}), format: 'csv' }),
     dated: false,
@@ -80,10 +101,23 @@ export async function newSourcesPage(view: View): Promise<Html | Response> {
 
 const weekAgo = (): string => dayBefore(today(), NEW_DAYS - 1);
 
-function summary(items: SourceCounts[]): string {
+/** Ways to the next page, and back to the first. */
+function pages(link: (more: Record<string, string>) => string, skip: number, items: SourceCounts[]): Html | '' {
+  const next = items.length === PAGE ? link({ skip: String(skip + PAGE) }) : null;
+  return pager(skip > 0 ? link({}) : null, next, LARGEST_FIRST);
+}
+
+/** Of one page; where there are several, which of them it is. */
+function summary(items: SourceCounts[], skip: number): string {
   const messages = items.reduce((sum, one) => sum + one.messages, 0);
   const failed = items.reduce((sum, one) => sum + one.messages - one.passed, 0);
-  return `${plural(messages, 'message')} from ${plural(items.length, 'address', 'addresses')}, ${number(failed)} failed.`;
+  const words =
+    skip > 0
+      ? ` These are numbers ${number(skip + 1)} to ${number(skip + items.length)}.`
+      : items.length === PAGE
+        ? ` These are the ${PAGE} with most of it.`
+        : '';
+  return `${plural(messages, 'message')} from ${plural(items.length, 'address', 'addresses')}, ${number(failed)} failed.${words}`;
 }
 
 function filterLinks(view: View, filter: Record<string, string>): Html {

@@ -6,11 +6,11 @@ import type { ServiceCounts, WhatIf } from '../../../../stores/records/dmarc/que
 import { csvResponse } from '../../csv.ts';
 import { whatIfColumns, whatIfRows } from '../../dmarc/columns.ts';
 import { today } from '../../dmarc/range.ts';
-import { panel, type Html } from '../layout.ts';
+import { pager, panel, type Html } from '../layout.ts';
 import { number, plural, share } from '../words.ts';
 import { policyRow } from './advice.ts';
 import { serviceName, standingTag } from './parts.ts';
-import { domainPage, linkTo, rangeWords, type View } from './view.ts';
+import { domainPage, LARGEST_FIRST, linkTo, PAGE, rangeWords, skipOf, type View } from './view.ts';
 
 export async function whatIfPage(view: View): Promise<Html | Response> {
   const { records, domain, range, search } = view;
@@ -44,32 +44,36 @@ function policyPanel(
 ): Html {
   const { hit, services: rows } = whatIf[policy];
   const failed = whatIf.messages - whatIf.passed;
+  const skip = skipOf(view.search, policy);
+  const at = (left: number) => linkTo(view, 'what-if', left > 0 ? { [policy]: String(left) } : {});
+  const next = skip + PAGE < rows.length ? at(skip + PAGE) : null;
   const body =
     rows.length > 0
       ? html`<table class="cards figures">
-          <thead>
-            <tr>
-              <th>Service</th>
-              <th class="n">Hit</th>
-              <th class="n">Of these excepted</th>
-              <th class="n">Of its mail</th>
-              <th>Verdict</th>
-            </tr>
-          </thead>
-          <tbody>
-            ${rows.map(({ service, hit: part, exempt }) => {
-              const link = linkTo(view, 'sources', { service, failing: '1' });
-              const counts = services.find((one) => one.service === service);
-              return html`<tr>
-                <td class="first"><a class="row" href="${link}">${serviceName(service)}</a></td>
-                <td class="n" data-label="hit"><a href="${link}">${number(part)}</a></td>
-                <td class="n" data-label="excepted"><a href="${link}">${number(exempt)}</a></td>
-                <td class="n" data-label="of its mail">${share(part, counts?.messages ?? part)}</td>
-                <td class="state">${counts ? standingTag(counts) : ''}</td>
-              </tr>`;
-            })}
-          </tbody>
-        </table>`
+            <thead>
+              <tr>
+                <th>Service</th>
+                <th class="n">Hit</th>
+                <th class="n">Of these excepted</th>
+                <th class="n">Of its mail</th>
+                <th>Verdict</th>
+              </tr>
+            </thead>
+            <tbody>
+              ${rows.slice(skip, skip + PAGE).map(({ service, hit: part, exempt }) => {
+                const link = linkTo(view, 'sources', { service, failing: '1' });
+                const counts = services.find((one) => one.service === service);
+                return html`<tr>
+                  <td class="first"><a class="row" href="${link}">${serviceName(service)}</a></td>
+                  <td class="n" data-label="hit"><a href="${link}">${number(part)}</a></td>
+                  <td class="n" data-label="excepted"><a href="${link}">${number(exempt)}</a></td>
+                  <td class="n" data-label="of its mail">${share(part, counts?.messages ?? part)}</td>
+                  <td class="state">${counts ? standingTag(counts) : ''}</td>
+                </tr>`;
+              })}
+            </tbody>
+          </table>
+          ${pager(skip > 0 ? at(0) : null, next, LARGEST_FIRST)}`
       : html`<div class="body empty">
           <p>
             ${
