@@ -43,6 +43,9 @@ export interface TlsReport {
 
 const Text = z.string().transform((text) => text.trim().slice(0, MAX_TEXT) || null);
 const Optional = Text.nullish().transform((text) => text ?? null);
+/** A name out of a registry: the longest today has 28 characters. Answers are looked up by it, and an index takes no more. */
+const MAX_TYPE = 255;
+const Type = z.string().transform((text) => text.trim().slice(0, MAX_TYPE));
 const Count = z.number().int().min(0).max(MAX_COUNT);
 /** Reporters write one string where the standard has a list, and the standard's own example does. */
 const List = z
@@ -58,7 +61,7 @@ const Report = z.object({
   policies: z.array(
     z.object({
       policy: z.object({
-        'policy-type': z.string(),
+        'policy-type': Type,
         'policy-domain': z.string(),
         'policy-string': List,
         'mx-host': List,
@@ -67,7 +70,7 @@ const Report = z.object({
       'failure-details': z
         .array(
           z.object({
-            'result-type': z.string(),
+            'result-type': Type,
             'sending-mta-ip': Optional,
             'receiving-mx-hostname': Optional,
             'receiving-mx-helo': Optional,
