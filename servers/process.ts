@@ -24,12 +24,11 @@ export const GRACE_MS = 25_000;
 export const ONE_SIGNAL_MS = 500;
 
 /**
- * Runs one server until it is told to stop. `argv` may hold `--config FILE`.
+ * Runs one server until it is told to stop.
+ * @param file its configuration; without it the one that is found here
  * @returns the exit status: 0 after a stop that was asked for, 1 when it could not start or did not end in time
  */
-export async function runServer(name: string, start: StartServer, argv: string[]): Promise<number> {
-  const fileIndex = argv.indexOf('--config');
-  const file = fileIndex >= 0 ? argv[fileIndex + 1] : undefined;
+export async function runServer(name: string, start: StartServer, file?: string): Promise<number> {
   let log = createLog(name);
   const fatal = (what: string) => (error: unknown) => {
     log.fatal({ err: error }, what);

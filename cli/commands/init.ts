@@ -1,13 +1,25 @@
 /** `switchyard init`: a commented switchyard.yaml to begin with. */
 import { constants, copyFileSync, existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { PermanentError } from '../../protocols/errors.ts';
 
 export const summary = 'Write a commented switchyard.yaml to begin with';
 
 const EXAMPLE = join(dirname(dirname(import.meta.dirname)), 'switchyard.example.yaml');
 
-export async function run(): Promise<number> {
+const HELP = `switchyard init
+
+  Writes switchyard.yaml into this folder, every setting with its default and a
+  line about it. One that is there already is left as it is.
+`;
+
+export async function run(args: string[]): Promise<number> {
+  const { values } = parseArgs({ args, options: { help: { type: 'boolean', short: 'h' } } });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
   const file = resolve('switchyard.yaml');
   if (existsSync(file)) {
     throw new PermanentError({

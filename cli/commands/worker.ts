@@ -1,9 +1,13 @@
 /** `switchyard worker`: the Temporal worker, which carries out runs, as one process. `switchyard up` starts and watches it. */
-import { runServer } from '../../servers/process.ts';
+import { serverCommand } from '../server-command.ts';
 
 export const summary = 'Run the Temporal worker, which carries out runs, alone';
 
-export async function run(args: string[]): Promise<number> {
-  const { startWorker } = await import('../../servers/worker/server.ts');
-  return runServer('worker', startWorker, args);
+export function run(args: string[]): Promise<number> {
+  return serverCommand(
+    'worker',
+    summary,
+    args,
+    async () => (await import('../../servers/worker/server.ts')).startWorker,
+  );
 }

@@ -9,6 +9,9 @@ import { packageVersion } from '../../cli/version.ts';
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-launch-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true, maxRetries: 5 }));
 
+/** They pass what they are given on to tools. */
+const OF_THE_CHECKOUT = new Set(['bench', 'build', 'fault', 'fuzz', 'lint', 'test']);
+
 describe('the command line', () => {
   const switchyard = (...args: string[]) =>
     spawnSync(process.execPath, ['cli/launch.mjs', ...args], { encoding: 'utf8' });
@@ -24,8 +27,14 @@ describe('the command line', () => {
     expect(result.stderr).toContain('Did you mean: switchyard init?');
   });
 
-  it('ends with status 2 on an unknown option', () => {
-    expect(switchyard('up', '--no-such-option').status).toBe(2);
+  it.each(
+    readdirSync('cli/commands')
+      .map((file) => file.replace('.ts', ''))
+      .filter((name) => !OF_THE_CHECKOUT.has(name)),
+  )('says what %s does, does nothing else, and takes no unknown option', (name) => {
+    const help = switchyard(name, '--help');
+    expect(help).toMatchObject({ status: 0, stdout: expect.stringMatching(`^switchyard ${name}\\b`) });
+    expect(switchyard(name, '--no-such-option').status).toBe(2);
   });
 
   it('lists every command with a line about it', () => {
