@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { findPackTools } from './cli/build/pack-rules.ts';
@@ -13,6 +14,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Real servers are started and stopped: one process a file, so that nothing is shared by accident.
     pool: 'forks',
+    // Also on two cores, where vitest would take one: most files wait for servers, and two at a time take half as long.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     globalSetup: ['test/setup/global.ts'],
     reporters: ['default', './test/setup/reporter.ts'],
     // Ceilings for a slow machine, not expectations.
