@@ -73,7 +73,7 @@ export function openAuthenticator(configuration: Configuration): Authenticator {
       });
       const over = (): void => clearTimeout(timer);
       running.then(over, over);
-      answer = await (signal ? Promise.race([running, aborted(signal)]) : running);
+      answer = await (signal ? unlessAborted(running, signal) : running);
     } catch (thrown) {
       if (thrown instanceof TemporaryError) throw thrown;
       throw new TemporaryError({
@@ -118,10 +118,15 @@ function errorOf({ temporary, ...facts }: Extract<Answer<never>, { error: unknow
   return temporary ? new TemporaryError(facts) : new PermanentError(facts);
 }
 
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    const end = (): void => reject(signal.reason as Error);
-    if (signal.aborted) end();
-    else signal.addEventListener('abort', end, { once: true });
-  });
+/** Leaves no listener behind: Node holds a composite signal (`AbortSignal.any`) that has one for ever, with all it knows. */
+async function unlessAborted<T>(running: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const end = (): void => reject(signal.reason as Error);
+  signal.addEventListener('abort', end, { once: true });
+  if (signal.aborted) end();
+  try {
+    return await Promise.race([running, promise]);
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
 }

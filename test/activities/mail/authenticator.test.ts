@@ -1,4 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
+import { getEventListeners } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -74,6 +75,26 @@ async function verify(bytes: Buffer, from: 'signed' | 'forger' = 'signed', sende
     sender,
   });
 }
+
+describe('a signal', () => {
+  const stored = async () => {
+    const source = (async function* () {
+      yield message();
+    })();
+    return (await blobs.write(source, { prefix: 'mail', maxBytes: 10_000_000 })).key;
+  };
+
+  it('has no listener when the answer is there: a composite one with a listener is never collected', async () => {
+    const signal = AbortSignal.any([new AbortController().signal]);
+    expect((await authenticator.read({ key: await stored() }, signal)).subject).toBe('Grüße');
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  it('that is aborted ends the wait', async () => {
+    const key = await stored();
+    await expect(authenticator.read({ key }, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
+  });
+});
 
 describe('verify', () => {
   it('finds SPF, DKIM and DMARC passing on a good message and reads the fields people know it by', async () => {
