@@ -30,44 +30,45 @@ type Bytes = AsyncIterable<Uint8Array>;
  * `dmarc.too_many_members`; errors of `source` pass through
  */
 export async function* openReport(source: Bytes, limits: ReportLimits = REPORT_LIMITS): AsyncGenerator<ReportFile> {
-  const budget = { left: limits.bytes };
+  const budget = new Budget(limits.bytes);
   const opened: Peeked[] = [];
-  const look = async (bytes: Bytes): Promise<Peeked> => {
-    const peeked = await peek(bytes);
+  const look = async (bytes: Bytes, size: number): Promise<Peeked> => {
+    const peeked = await peek(bytes, size);
     opened.push(peeked);
     return peeked;
   };
   const fileOf = async (
     container: ReportFile['container'],
     name: string | null,
-    bytes: Bytes,
+    bytes: Bytes | Uint8Array,
     warnings: Warnings,
   ): Promise<ReportFile> => {
-    const { head, all } = await look(counted(bytes, budget, limits));
+    const { head, all } =
+      bytes instanceof Uint8Array ? whole(budget.spend(bytes)) : await look(budget.counted(bytes), DETECT_BYTES);
     const format = detectFormat(head);
     if (format === 'zip' || format === 'gzip')
       throw dmarcError('dmarc.nested_archive', `Inside the ${container} is another archive, a ${format}.`, { name });
     return { container, name, format, bytes: all, warnings };
   };
   try {
-    const { head, all } = await look(source);
-    const format = detectFormat(head);
+    const packed = await look(source, SMALL_PACKED);
+    const format = detectFormat(packed.head);
     if (format === 'zip') {
-      const packed = await collect(all, limits.packedBytes);
-      const bytes = withoutRest(packed);
+      const collected = await collect(packed.all, limits.packedBytes);
+      const bytes = withoutRest(collected);
       const zip = await openZip(bytes, limits);
       for (let entry = await nextEntry(zip); entry; entry = await nextEntry(zip)) {
         const name = entry.fileNameRaw.toString();
         if (name.endsWith('/')) continue;
         // Each its own: the reader adds to them.
         const warnings = new Warnings();
-        if (bytes !== packed) warnings.add('trailing_bytes');
+        if (bytes !== collected) warnings.add('trailing_bytes');
         yield await fileOf('zip', name, unzip(zip, entry), warnings);
       }
     } else {
       const warnings = new Warnings();
-      if (format === 'gzip') yield await fileOf('gzip', null, gunzip(all, warnings), warnings);
-      else yield await fileOf('none', null, all, warnings);
+      if (format === 'gzip') yield await fileOf('gzip', null, gunzip(packed, warnings), warnings);
+      else yield await fileOf('none', null, packed.ended ? packed.head : packed.all, warnings);
     }
   } finally {
     for (const { close } of opened.reverse()) await close();
@@ -75,36 +76,64 @@ export async function* openReport(source: Bytes, limits: ReportLimits = REPORT_L
 }
 
 interface Peeked {
+  /** The first bytes. */
   head: Uint8Array;
+  /** That they are all. */
+  ended: boolean;
+  /** The bytes from their beginning, once. */
   all: Bytes;
   /** Ends the source, whether or not it was read. */
   close(): Promise<unknown>;
 }
 
-/** The first bytes, and the same stream from its beginning. */
-async function peek(source: Bytes): Promise<Peeked> {
+/** Looks at no less than so many bytes, where there are as many. */
+async function peek(source: Bytes, size: number): Promise<Peeked> {
   const iterator = source[Symbol.asyncIterator]();
   const first: Uint8Array[] = [];
-  let size = 0;
-  while (size < DETECT_BYTES) {
+  let length = 0;
+  let ended = false;
+  while (!ended && length <= size) {
     const { value, done } = await iterator.next();
-    if (done) break;
-    first.push(value);
-    size += value.length;
+    if (done) ended = true;
+    else {
+      first.push(value);
+      length += value.length;
+    }
   }
-  const head = Buffer.concat(first);
+  const head = first.length === 1 ? (first[0] as Uint8Array) : Buffer.concat(first);
   async function* all(): AsyncGenerator<Uint8Array> {
     if (head.length > 0) yield head;
-    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+    if (!ended) for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
   }
-  return { head, all: all(), close: async () => iterator.return?.() };
+  return { head, ended, all: all(), close: async () => iterator.return?.() };
 }
 
-async function* counted(source: Bytes, budget: { left: number }, limits: ReportLimits): AsyncGenerator<Uint8Array> {
-  for await (const chunk of source) {
-    budget.left -= chunk.length;
-    if (budget.left < 0) throw dmarcError('dmarc.too_large', `Unpacked it is larger than ${limits.bytes} bytes.`);
-    yield chunk;
+function whole(head: Uint8Array): Pick<Peeked, 'head' | 'all'> {
+  async function* all(): AsyncGenerator<Uint8Array> {
+    if (head.length > 0) yield head;
+  }
+  return { head, all: all() };
+}
+
+/** Bytes after unpacking, of all files together. */
+class Budget {
+  readonly #most: number;
+  #left: number;
+
+  constructor(most: number) {
+    this.#most = most;
+    this.#left = most;
+  }
+
+  /** @throws PermanentError `dmarc.too_large` */
+  spend(bytes: Uint8Array): Uint8Array {
+    this.#left -= bytes.length;
+    if (this.#left < 0) throw dmarcError('dmarc.too_large', `Unpacked it is larger than ${this.#most} bytes.`);
+    return bytes;
+  }
+
+  async *counted(source: Bytes): AsyncGenerator<Uint8Array> {
+    for await (const chunk of source) yield this.spend(chunk);
   }
 }
 
@@ -120,14 +149,28 @@ async function collect(source: Bytes, most: number): Promise<Buffer> {
 }
 
 /** RFC 1952. Most reports are a few KB: a stream of its own costs several times the reading of one. */
-async function* gunzip(source: Bytes, warnings: Warnings): AsyncGenerator<Uint8Array> {
-  const { whole, bytes } = await upTo(SMALL_PACKED, withoutFinalLineEnds(source, warnings));
-  const small = whole && gunzipSmall(whole);
-  if (small) {
-    yield small;
-    return;
+function gunzip({ head, ended, all }: Peeked, warnings: Warnings): Bytes | Uint8Array {
+  const small = ended ? gunzipSmall(head.subarray(0, endOf(head))) : undefined;
+  if (!small) return gunzipStream(withoutFinalLineEnds(all, warnings));
+  if (endOf(head) < head.length) warnings.add('trailing_bytes');
+  return small;
+}
+
+/** Undefined where it is not small unpacked. */
+function gunzipSmall(bytes: Uint8Array): Uint8Array | undefined {
+  // What it says of its length (RFC 1952, 2.3.1) is no more than a guess, of how much room to make at once.
+  const said = bytes.length < 4 ? 0 : Buffer.from(bytes.buffer, bytes.byteOffset + bytes.length - 4, 4).readUInt32LE();
+  if (said > SMALL_UNPACKED) return undefined;
+  try {
+    return gunzipSync(bytes, { maxOutputLength: SMALL_UNPACKED, chunkSize: Math.max(said + 1, LEAST_CHUNK) });
+  } catch (thrown) {
+    if ((thrown as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') return undefined;
+    throw unpackingError(thrown, 'gzip');
   }
-  const inflated = pipeline(bytes, createGunzip({ chunkSize: CHUNK }), () => undefined);
+}
+
+async function* gunzipStream(source: Bytes): AsyncGenerator<Uint8Array> {
+  const inflated = pipeline(source, createGunzip({ chunkSize: CHUNK }), () => undefined);
   try {
     for await (const chunk of inflated) yield chunk as Uint8Array;
   } catch (thrown) {
@@ -135,46 +178,20 @@ async function* gunzip(source: Bytes, warnings: Warnings): AsyncGenerator<Uint8A
   }
 }
 
-/** Undefined where it is not small unpacked. */
-function gunzipSmall(bytes: Uint8Array): Uint8Array | undefined {
-  try {
-    return gunzipSync(bytes, { maxOutputLength: SMALL_UNPACKED });
-  } catch (thrown) {
-    if ((thrown as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') return undefined;
-    throw unpackingError(thrown, 'gzip');
-  }
-}
-
-/** The same bytes again, and as one where they are no more than that. */
-async function upTo(size: number, source: Bytes): Promise<{ whole: Uint8Array | undefined; bytes: Bytes }> {
-  const iterator = source[Symbol.asyncIterator]();
-  const held: Uint8Array[] = [];
-  let length = 0;
-  let over = false;
-  while (!over && length <= size) {
-    const { value, done } = await iterator.next();
-    if (done) over = true;
-    else {
-      held.push(value);
-      length += value.length;
-    }
-  }
-  async function* all(): AsyncGenerator<Uint8Array> {
-    yield* held;
-    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
-  }
-  return { whole: over ? Buffer.concat(held) : undefined, bytes: all() };
-}
-
 /**
- * Some mailers end the data of an attachment with a line end, which zlib takes for the head of a second stream. The last
- * byte of a stream inside the limits is never one (MAX_REPORT_BYTES).
+ * Where the line ends at the end of it begin. Some mailers end the data of an attachment with one, which zlib takes for
+ * the head of a second stream. The last byte of a stream inside the limits is never one (MAX_REPORT_BYTES).
  */
+function endOf(chunk: Uint8Array): number {
+  let end = chunk.length;
+  while (end > 0 && (chunk[end - 1] === 0x0a || chunk[end - 1] === 0x0d)) end--;
+  return end;
+}
+
 async function* withoutFinalLineEnds(source: Bytes, warnings: Warnings): AsyncGenerator<Uint8Array> {
   let held: Uint8Array[] = [];
   for await (const chunk of source) {
-    let end = chunk.length;
-    while (end > 0 && (chunk[end - 1] === 0x0a || chunk[end - 1] === 0x0d)) end--;
+    const end = endOf(chunk);
     if (end > 0) {
       yield* held;
       held = [];
@@ -253,6 +270,8 @@ const CHUNK = 65_536;
 /** Bytes of a gzip that is unpacked at once, which holds up the event loop for a millisecond or three at most. */
 const SMALL_PACKED = 65_536;
 const SMALL_UNPACKED = 1_048_576;
+/** The least that zlib takes. */
+const LEAST_CHUNK = 64;
 const END_RECORD = Buffer.from([0x50, 0x4b, 5, 6]);
 const ZLIB_ERRORS: ReadonlySet<number> = new Set([
   constants.Z_DATA_ERROR,

@@ -36,8 +36,9 @@ export class AggregateReader {
   readonly #decoder: XmlDecoder;
   readonly #parser = new SaxesParser({ xmlns: false, position: false });
   readonly #draft: Draft;
-  /** The open elements; an extension where the element is in neither form. */
-  readonly #open: (Element | Extension)[] = [];
+  /** The open elements of either form, and within the last of them those of neither. */
+  readonly #open: Element[] = [];
+  readonly #extensions: Extension[] = [];
   #text = '';
   #prefix = '';
   #namespaces: Record<string, string> = {};
@@ -133,17 +134,24 @@ export class AggregateReader {
   #opens({ name, attributes }: SaxesTagPlain): void {
     this.#run = 0;
     if (this.#state !== 'inside') return this.#begins(name, attributes);
-    if (this.#open.length >= MAX_DEPTH)
+    if (this.#open.length + this.#extensions.length >= MAX_DEPTH)
       throw dmarcError('dmarc.too_deep', `The report is nested more than ${MAX_DEPTH} deep.`);
-    const parent = this.#open[this.#open.length - 1] as Element | Extension;
-    const local = this.#prefix !== '' && name.startsWith(this.#prefix) ? name.slice(this.#prefix.length) : name;
-    const element = isExtension(parent) ? undefined : parent.children.get(local);
-    if (element) {
-      this.#text = '';
-      this.#unknown = 0;
-      element.begin?.(this.#draft);
-      this.#open.push(element);
-    } else this.#open.push(this.#extend(parent, name, attributes));
+    if (this.#extensions.length === 0) {
+      const local = this.#prefix !== '' && name.startsWith(this.#prefix) ? name.slice(this.#prefix.length) : name;
+      const element = this.#top().children.get(local);
+      if (element) {
+        this.#text = '';
+        this.#unknown = 0;
+        element.begin?.(this.#draft);
+        this.#open.push(element);
+        return;
+      }
+    }
+    this.#extensions.push(this.#extend(name, attributes));
+  }
+
+  #top(): Element {
+    return this.#open[this.#open.length - 1] as Element;
   }
 
   #begins(name: string, attributes: Record<string, string>): void {
@@ -161,11 +169,12 @@ export class AggregateReader {
   }
 
   /** An element of neither form, kept as it stands while there is room. */
-  #extend(parent: Element | Extension, name: string, attributes: Record<string, string>): Extension {
+  #extend(name: string, attributes: Record<string, string>): Extension {
     if (++this.#unknown > MAX_UNKNOWN)
       throw dmarcError('dmarc.too_large', `The report has ${MAX_UNKNOWN} elements in a row that no report has.`);
     const extension: Extension = { name: name.slice(0, MAX_TEXT), attributes: {}, text: '', children: [] };
-    const inside = isExtension(parent);
+    const parent = this.#top();
+    const inside = this.#extensions[this.#extensions.length - 1];
     if (!inside && !name.includes(':') && name !== 'extension' && name !== 'extensions')
       this.#warnings.add('unknown_element', parent.path, name);
     if (this.#kept >= MAX_EXTENSION_ELEMENTS) {
@@ -177,7 +186,7 @@ export class AggregateReader {
       extension.attributes[key.slice(0, MAX_TEXT)] = value.slice(0, MAX_TEXT);
     const { record, report } = this.#draft;
     const siblings = inside
-      ? parent.children
+      ? inside.children
       : parent.path === 'record' || parent.path.startsWith('record/')
         ? record.extensions
         : report.extensions;
@@ -187,22 +196,25 @@ export class AggregateReader {
 
   #closes(): void {
     this.#run = 0;
+    const extension = this.#extensions.pop();
+    if (extension) {
+      extension.text = extension.text.trim();
+      return;
+    }
     const element = this.#open.pop();
     if (!element) return;
-    if (isExtension(element)) element.text = element.text.trim();
-    else {
-      element.fill?.(this.#draft, this.#text.trim());
-      element.end?.(this.#draft);
-    }
+    element.fill?.(this.#draft, this.#text.trim());
+    element.end?.(this.#draft);
     if (this.#open.length === 0) this.#state = 'after';
   }
 
   #takes(text: string): void {
-    const element = this.#open[this.#open.length - 1];
-    if (!element) return;
-    if (isExtension(element)) element.text = this.#append(element.text, text, '');
+    if (this.#open.length === 0) return;
+    const element = this.#top();
+    const extension = this.#extensions[this.#extensions.length - 1];
+    if (extension) extension.text = this.#append(extension.text, text, '');
     else if (element.fill) this.#text = this.#append(this.#text, text, element.path);
-    else if (NOT_BLANK.test(text)) this.#warnings.add('stray_text', element.path, text.trim());
+    else if (text.trim() !== '') this.#warnings.add('stray_text', element.path, text.trim());
   }
 
   #append(before: string, text: string, path: string): string {
@@ -239,9 +251,6 @@ export class AggregateReader {
 
 /** So that the limit of a run holds however the bytes are cut. */
 const PIECE = 65_536;
-const NOT_BLANK = /\S/;
 
 const doctype = () =>
   dmarcError('dmarc.doctype', 'The document has a DOCTYPE, by which entities and files are smuggled in.');
-
-const isExtension = (element: Element | Extension): element is Extension => !('path' in element);

@@ -54,9 +54,9 @@ export interface Element {
   path: string;
   children: ReadonlyMap<string, Element>;
   /** Takes the text of an element without children. */
-  fill?(draft: Draft, text: string): void;
-  begin?(draft: Draft): void;
-  end?(draft: Draft): void;
+  fill: ((draft: Draft, text: string) => void) | undefined;
+  begin: ((draft: Draft) => void) | undefined;
+  end: ((draft: Draft) => void) | undefined;
 }
 
 const NONE: ReadonlyMap<string, Element> = new Map();
@@ -102,7 +102,7 @@ export const emptyRecord = (): RecordTexts => ({
 });
 
 function leaf(path: string, fill: (draft: Draft, text: string) => void): Element {
-  return { path, children: NONE, fill };
+  return { path, children: NONE, fill, begin: undefined, end: undefined };
 }
 
 /** Elements that may be there once; the first counts. */
@@ -124,8 +124,12 @@ function leaves<Name extends string>(
   });
 }
 
-function branch(path: string, children: [string, Element][], more: Pick<Element, 'begin' | 'end'> = {}): Element {
-  return { path, children: new Map(children), ...more };
+function branch(
+  path: string,
+  children: [string, Element][],
+  { begin, end }: Partial<Pick<Element, 'begin' | 'end'>> = {},
+): Element {
+  return { path, children: new Map(children), fill: undefined, begin, end };
 }
 
 /** Elements that may be there often, up to a limit. What is above it is read and not kept. */
