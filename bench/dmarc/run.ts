@@ -45,6 +45,7 @@ const READERS: { name: string; command: string[] }[] = [
   { name: 'parsedmarc 11.1.0, offline', command: [PARSEDMARC_PYTHON, script('read_parsedmarc.py')] },
   { name: 'Switchyard', command: [process.execPath, COMPILED_READER, 'switchyard'] },
   { name: 'Switchyard with fast-xml-parser', command: [process.execPath, COMPILED_READER, 'fast-xml-parser'] },
+  { name: 'saxes alone: its events, counted', command: [process.execPath, COMPILED_READER, 'saxes'] },
 ];
 
 /** Mails beforehand, while code is compiled. */
