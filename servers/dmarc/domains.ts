@@ -26,7 +26,8 @@ interface Surroundings {
 
 /**
  * @param wanted.address at a mail domain of ours; without it one is chosen where that is clear
- * @throws PermanentError `dmarc.address_needed`, `dmarc.address_taken`, `dmarc.mail_domain_unknown`, `address.invalid`
+ * @throws PermanentError `dmarc.address_needed`, `dmarc.address_taken`, `dmarc.mail_domain_unknown`, `address.invalid`; those
+ * of `postUrl`. Then the domain is not added.
  */
 export async function addDmarcDomain(
   wanted: { domain: string; address?: string },
@@ -40,8 +41,9 @@ export async function addDmarcDomain(
     wanted.address !== undefined
       ? normalizeAddress(wanted.address)
       : (known?.address ?? (await chooseAddress(domain, records)));
-  const added = await records.dmarc.domains.put(domain, address, actor);
+  // First: where the master key is away, nothing is changed.
   const post = await postUrl(domain);
+  const added = await records.dmarc.domains.put(domain, address, actor);
   return { ...added, post, records: await recordsToPublish(added, { resolver, postUrl: async () => post }) };
 }
 

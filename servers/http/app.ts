@@ -9,7 +9,7 @@ import { mountHealth } from './health.ts';
 import { createOpenApi, type OpenApi } from './openapi.ts';
 import { mountPages } from './pages/pages.ts';
 import { showProblem } from './pages/error.ts';
-import { mountTlsPosts } from './tls-posts.ts';
+import { tlsPostRoutes } from './tls-posts.ts';
 import { problemOf } from './problem.ts';
 import { mount, type Route } from './route.ts';
 import { accessRoutes } from './routes/access.ts';
@@ -49,12 +49,12 @@ export function createApp(context: HttpContext): Hono<HttpEnv> {
     ...dmarcDomainRoutes,
     ...dmarcReportRoutes,
     ...dmarcSummaryRoutes,
+    ...tlsPostRoutes(context.configuration),
     ...triggerRoutes,
   ];
   const app = new Hono<HttpEnv>();
   app.use(observe(context));
   mountHealth(app, context);
-  mountTlsPosts(app, context);
   for (const route of routes) mount(app, context, route);
   app.post('/v1/steps/:name', async (http) => {
     await authenticate(context, http);

@@ -38,6 +38,8 @@ export interface Operation {
   }[];
   requestBody?: { required: boolean; content: Record<string, { schema: Json }> };
   responses: Record<string, Json>;
+  /** Empty: no token. */
+  security?: Record<string, string[]>[];
   'x-scope'?: string;
   'x-errors'?: string[];
 }
@@ -135,6 +137,7 @@ function operationOf(route: Route, steps: readonly Step[]): Operation {
                 : route.body === 'bytes'
                   ? 'bytes'
                   : (jsonSchema(route.body, 'input') as JsonObject),
+              route.types,
             ),
           },
         }
@@ -148,14 +151,19 @@ function operationOf(route: Route, steps: readonly Step[]): Operation {
       ),
       default: { $ref: '#/components/responses/Problem' },
     },
+    ...(route.isOpen ? { security: [] } : {}),
     ...(route.scope ? { 'x-scope': route.scope } : {}),
     ...(route.errors?.length ? { 'x-errors': [...new Set(route.errors)] } : {}),
   };
 }
 
-function bodyContent(schema: JsonObject | 'bytes'): Record<string, { schema: Json }> {
+function bodyContent(
+  schema: JsonObject | 'bytes',
+  types: readonly string[] = ['application/octet-stream'],
+): Record<string, { schema: Json }> {
+  if (schema !== 'bytes') return { 'application/json': { schema } };
   // OpenAPI 3.1, 4.8.14.3: bytes are an empty schema under their media type.
-  return schema === 'bytes' ? { 'application/octet-stream': { schema: {} } } : { 'application/json': { schema } };
+  return Object.fromEntries(types.map((type) => [type, { schema: {} }]));
 }
 
 function responseOf(answer: RouteAnswer, stepOutput: JsonObject | undefined): Json {

@@ -30,6 +30,9 @@ export interface RouteRequest<Query, Body> {
   body: Body;
 }
 
+/** A route without a token: anyone may call it, and it looks after itself. */
+export type OpenRequest<Query, Body> = Omit<RouteRequest<Query, Body>, 'token'>;
+
 export interface Route {
   method: 'get' | 'post' | 'put' | 'delete';
   /** In OpenAPI's form: `/v1/runs/{id}/result`. A last parameter written `{key...}` takes slashes too. */
@@ -37,18 +40,23 @@ export interface Route {
   group: RouteGroup;
   summary: string;
   description?: string;
-  /** What the token must be allowed; null: any token will do. */
+  /** What the token must be allowed; null: any token will do, or none is asked for (`isOpen`). */
   scope: string | null;
+  /** No token is asked for. */
+  isOpen?: true;
   /** What each path parameter is. */
   parameters?: Record<string, string>;
   /** Headers that the route reads: name and what it is. */
   headers?: Record<string, string>;
   query?: z.ZodObject;
   body?: z.ZodType | 'bytes';
+  /** Media types of a body of bytes. */
+  types?: readonly string[];
   answers: Record<number, RouteAnswer>;
   /** Codes of errors beyond those of every route. */
   errors?: readonly string[];
-  handle(request: RouteRequest<unknown, unknown>): Promise<Response>;
+  /** Without a token where it is open. */
+  handle(request: OpenRequest<unknown, unknown> & { token?: TokenRecord }): Promise<Response>;
 }
 
 type OutputOf<Schema, Otherwise> = Schema extends z.ZodType ? z.output<Schema> : Otherwise;
@@ -67,18 +75,32 @@ export function defineRoute<
   return route as unknown as Route;
 }
 
+/** Defines a route that asks for no token. */
+export const defineOpenRoute = (
+  route: Omit<Route, 'scope' | 'isOpen' | 'query' | 'handle'> & {
+    handle(request: OpenRequest<undefined, undefined>): Promise<Response>;
+  },
+): Route => ({ ...route, scope: null, isOpen: true });
+
 /** Mounts a route: token, scope, query and body are checked before the handler sees anything. */
 export function mount(app: Hono<HttpEnv>, context: HttpContext, route: Route): void {
   const path = route.path.replace(/\{(\w+)\.\.\.\}/g, ':$1{.+}').replace(/\{(\w+)\}/g, ':$1');
   app.on(route.method.toUpperCase(), path, async (http) => {
     http.set('route', route.path);
-    const token = await authenticate(context, http);
+    const token = route.isOpen ? null : await authenticate(context, http);
     http.set('token', token);
-    if (route.scope) demand(token, route.scope);
+    if (token && route.scope) demand(token, route.scope);
     const query = route.query ? check(route.query, http.req.query(), route, 'query') : undefined;
     const body =
       route.body && route.body !== 'bytes' ? check(route.body, await readJson(http), route, 'body') : undefined;
-    return route.handle({ context, http, token, path: http.req.param() as Record<string, string>, query, body });
+    return route.handle({
+      context,
+      http,
+      ...(token ? { token } : {}),
+      path: http.req.param() as Record<string, string>,
+      query,
+      body,
+    });
   });
 }
 

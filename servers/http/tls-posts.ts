@@ -4,7 +4,7 @@
  * again after a 200 meets the same report, and counts once.
  */
 import { createHash } from 'node:crypto';
-import type { Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import { rawPrefix } from '../../activities/dmarc/raw.ts';
 import { reportQuota } from '../../activities/dmarc/limits.ts';
 import { quarantine } from '../../activities/dmarc/quarantine.ts';
@@ -16,6 +16,7 @@ import { taskQueues } from '../../workflows/mail/contract.ts';
 import { givenReportRun, startIngestion } from '../dmarc/ingestion.ts';
 import { isTlsPostKey, TLS_POST_PATH } from '../dmarc/tls-post.ts';
 import type { HttpContext, HttpEnv } from './context.ts';
+import { defineOpenRoute, type Route } from './route.ts';
 import { askTemporal } from './runs.ts';
 
 /** RFC 8460, 6.4 and 6.5, and what is said in their place. What it is the bytes say. */
@@ -33,29 +34,62 @@ const HTTPS = 'HTTPS';
 
 type Post = HttpContext['configuration']['dmarc']['post'];
 
-export function mountTlsPosts(app: Hono<HttpEnv>, context: HttpContext): void {
-  const gate = createGate(context.configuration.dmarc.post);
-  app.post(`${TLS_POST_PATH}/:domain/:key`, async (http) => {
-    http.set('route', `${TLS_POST_PATH}/{domain}/{key}`);
-    try {
-      const domain = await domainAt(http, context);
-      demandType(http);
-      const { intake } = context.dependencies.records.dmarc;
-      demandRoom(await intake.isFull(domain, reportQuota(context.configuration), new Date().toISOString()), domain);
-      const bytes = await gate(() => readReport(http, context.configuration.dmarc.post));
-      await take(bytes, domain, context);
-      return http.text('The report is stored, and is read now.\n');
-    } catch (thrown) {
-      // Nobody reads what may still come of the body.
-      http.header('connection', 'close');
-      throw thrown;
-    }
-  });
+/** @param configuration how much is let through at once, in this process */
+export function tlsPostRoutes({ dmarc: { post } }: HttpContext['configuration']): readonly Route[] {
+  const gate = createGate(post);
+  return [
+    defineOpenRoute({
+      method: 'post',
+      path: `${TLS_POST_PATH}/{domain}/{key}`,
+      group: 'DMARC',
+      summary: 'Where reporters POST reports on TLS (RFC 8460, 5.4). No token: the address itself cannot be guessed.',
+      description:
+        'switchyard dmarc add prints the address for the record _smtp._tls. 200 means stored; what its run refuses is in quarantine. The same report again counts once.',
+      parameters: {
+        domain: 'The domain that the report is about.',
+        key: 'Of the address that was published.',
+      },
+      body: 'bytes',
+      types: [...TYPES],
+      answers: { 200: { description: 'It is stored, and is read now.' } },
+      errors: [
+        'page.missing',
+        'request.type_unknown',
+        'request.too_many',
+        'request.too_slow',
+        'request.incomplete',
+        'input.too_large',
+        'dmarc.empty',
+        'dmarc.not_a_report',
+        'dmarc.over_quota',
+        'blob.unavailable',
+        'records.unavailable',
+        'temporal.unavailable',
+      ],
+      async handle({ http, context, path }) {
+        try {
+          const domain = await domainAt(path, context);
+          demandType(http);
+          const { intake } = context.dependencies.records.dmarc;
+          demandRoom(await intake.isFull(domain, reportQuota(context.configuration), new Date().toISOString()), domain);
+          const bytes = await gate(() => readReport(http, post));
+          await take(bytes, domain, context);
+          return http.text('The report is stored, and is read now.\n');
+        } catch (thrown) {
+          // Nobody reads what may still come of the body.
+          http.header('connection', 'close');
+          throw thrown;
+        }
+      },
+    }),
+  ];
 }
 
 /** @throws PermanentError `page.missing`: whoever tries learns nothing of which domains there are */
-async function domainAt(http: Context<HttpEnv>, { dependencies }: HttpContext): Promise<string> {
-  const { domain = '', key = '' } = http.req.param() as Record<string, string>;
+async function domainAt(
+  { domain = '', key = '' }: Record<string, string>,
+  { dependencies }: HttpContext,
+): Promise<string> {
   const { keys, records } = dependencies;
   if ((await isTlsPostKey(domain, key, keys)) && (await records.dmarc.domains.get(domain))) return domain;
   throw new PermanentError({

@@ -1,3 +1,4 @@
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openRecords } from '../../stores/records/open.ts';
@@ -60,6 +61,29 @@ describe('switchyard dmarc', () => {
     await own.remove();
     expect(status).toBe(1);
     expect(stderr).toContain(`dmarc.geo.country: ${join(own.path, 'geo/country.mmdb')} cannot be read`);
+  });
+
+  test('a domain is not added where the master key that its address for HTTPS is made with is missing', async () => {
+    const own = await commandFolder(
+      'hostname: mx.test\ndns: {zones: {x.test: []}}\nhttp: {publicUrl: "https://sy.test"}\n',
+    );
+    try {
+      const state = join(own.path, '.switchyard');
+      const records = await openRecords({ state });
+      await records.rules.applyDeclared([{ domain: 'mail.test', rules: [] }]);
+      await own.run(['keys', 'create', 'mail.test']);
+      await rename(join(state, 'master.key'), join(own.path, 'away'));
+      const { status, stderr } = await own.run(['dmarc', 'add', 'example.test']);
+      expect([status, stderr]).toEqual([1, expect.stringContaining('master.key')]);
+      expect(await records.dmarc.domains.list()).toEqual([]);
+      await rename(join(own.path, 'away'), join(state, 'master.key'));
+      expect((await own.run(['dmarc', 'add', 'example.test'])).stdout).toContain(
+        'https://sy.test/v1/tlsrpt/example.test/',
+      );
+      await records.close();
+    } finally {
+      await own.remove();
+    }
   });
 
   test('a domain is added, listed with what was reported, and removed', async () => {

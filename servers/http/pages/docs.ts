@@ -56,15 +56,14 @@ function operationSection(
   url: string,
   { path, method, operation }: { path: string; method: string; operation: Operation },
 ): Html {
-  const { parameters = [], requestBody } = operation;
-  const request = requestBody?.content['application/json']?.schema;
+  const { parameters = [] } = operation;
+  const request = jsonBody(operation);
   const answer = Object.entries(operation.responses).find(([status]) => status.startsWith('2'));
   return html`<article class="operation" id="${operation.operationId}">
     <h3><span class="method">${method.toUpperCase()}</span> <span class="mono">${path}</span></h3>
     <p>${operation.summary} ${operation.description ?? ''}</p>
     <p class="quiet">
-      ${operation['x-scope'] ? html`Scope <code>${operation['x-scope']}</code>.` : 'Any token.'}
-      ${operation['x-errors']?.length ? html`Errors: ${operation['x-errors'].join(', ')}.` : ''}
+      ${whoMay(operation)} ${operation['x-errors']?.length ? html`Errors: ${operation['x-errors'].join(', ')}.` : ''}
     </p>
     ${
       parameters.length > 0
@@ -85,6 +84,11 @@ function operationSection(
   </article>`;
 }
 
+function whoMay({ security, 'x-scope': scope }: Operation): Html | string {
+  if (security?.length === 0) return 'No token.';
+  return scope ? html`Scope <code>${scope}</code>.` : 'Any token.';
+}
+
 function schemaDetails(title: string, schema: Json): Html | '' {
   if (schema === null || (typeof schema === 'object' && Object.keys(schema).length === 0)) return '';
   return html`<details>
@@ -100,14 +104,28 @@ function answerSchema(answer: Json): Json {
 }
 
 function curl(document: OpenApi, url: string, path: string, method: string, operation: Operation): string {
-  const lines = [`curl${method === 'get' ? '' : ` -X ${method.toUpperCase()}`} -H "Authorization: Bearer $TOKEN"`];
+  const who = operation.security?.length === 0 ? '' : ' -H "Authorization: Bearer $TOKEN"';
+  const lines = [`curl${method === 'get' ? '' : ` -X ${method.toUpperCase()}`}${who}`];
   for (const { name, required } of (operation.parameters ?? []).filter((one) => one.in === 'header'))
     if (required) lines.push(`  -H "${name}: order-4711"`);
-  const schema = operation.requestBody?.content['application/json']?.schema;
+  const schema = jsonBody(operation);
   if (schema) lines.push(`  -H "Content-Type: application/json" -d '${JSON.stringify(example(document, schema))}'`);
-  if (operation.requestBody?.content['application/octet-stream']) lines.push('  --data-binary @message.eml');
+  else if (operation.requestBody) lines.push(bytesBody(operation.requestBody));
   lines.push(`  ${url}${path.replaceAll(/\{(\w+)\}/g, '<$1>')}`);
   return lines.join(' \\\n');
+}
+
+/** A body of bytes may be JSON too, of which its schema says nothing. */
+function jsonBody({ requestBody }: Operation): Json | undefined {
+  const schema = requestBody?.content['application/json']?.schema;
+  return isObject(schema) && Object.keys(schema).length > 0 ? schema : undefined;
+}
+
+function bytesBody({ content }: NonNullable<Operation['requestBody']>): string {
+  const [type = ''] = Object.keys(content);
+  return type === 'application/octet-stream'
+    ? '  --data-binary @message.eml'
+    : `  -H "Content-Type: ${type}" --data-binary @report.json.gz`;
 }
 
 const isObject = (value: Json | undefined): value is { [key: string]: Json | undefined } =>

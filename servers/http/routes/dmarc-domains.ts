@@ -1,6 +1,7 @@
 /** Answers about a domain: what was reported, by day, service and source, and what to do next. JSON, tables also as CSV. */
 import { z } from 'zod';
 import { adviseOn } from '../../../activities/dmarc/advise.ts';
+import { NEW_DAYS } from '../../../activities/dmarc/newcomers.ts';
 import { ADVICE_DAYS } from '../../../protocols/dmarc/advice.ts';
 import { normalizeAddress } from '../../../protocols/dmarc/address.ts';
 import { dayBefore } from '../../../protocols/dmarc/identity.ts';
@@ -17,7 +18,7 @@ import {
   whatIfRows,
 } from '../dmarc/columns.ts';
 import { findDomain } from '../dmarc/find.ts';
-import { Day, Days, DEFAULT_DAYS, NEW_DAYS, RangeQuery, rangeBefore, today, toRange } from '../dmarc/range.ts';
+import { Day, Days, DEFAULT_DAYS, RangeQuery, rangeBefore, today, toRange } from '../dmarc/range.ts';
 import * as schemas from '../dmarc/schemas.ts';
 import { defineRoute, type Route } from '../route.ts';
 

@@ -83,6 +83,20 @@ describe('the OpenAPI document', () => {
     for (const { operation } of operations()) for (const tag of operation.tags) expect(declared).toContain(tag);
   });
 
+  test('what reporters POST to is there, without a token and with the media types of RFC 8460, 6.4 and 6.5', async () => {
+    const { post } = document.paths['/v1/tlsrpt/{domain}/{key}'];
+    expect(post.security).toEqual([]);
+    expect(Object.keys(post.requestBody.content)).toEqual(
+      expect.arrayContaining(['application/tlsrpt+gzip', 'application/tlsrpt+json']),
+    );
+    expect(post['x-errors']).toEqual(expect.arrayContaining(['request.type_unknown', 'dmarc.over_quota']));
+    const open = operations().filter(({ operation }) => operation.security !== undefined);
+    expect(open.map(({ path }) => path)).toEqual(['/v1/tlsrpt/{domain}/{key}']);
+    const { text } = await service.call('GET', '/docs', { token: null });
+    const [, about = ''] = text.split('<span class="mono">/v1/tlsrpt/{domain}/{key}</span>');
+    expect(about.slice(0, about.indexOf('</article>'))).toMatch(/No token\.[^]*curl -X POST \\\n/);
+  });
+
   test('every step is there with its own input, output, scope and errors', () => {
     for (const { name } of steps.filter((step) => step.internal))
       expect(document.paths[`/v1/steps/${name}`]).toBeUndefined();
