@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { defineStep } from '../step.ts';
 import type { Dependencies } from '../dependencies.ts';
 import { adviseOn } from './advise.ts';
+import { hasWeekBefore } from './newcomers.ts';
 import { htmlOf, subjectOf, textOf } from './summary-mail.ts';
 import { POLICIES } from '../../protocols/dmarc/aggregate.ts';
 import { dayBefore } from '../../protocols/dmarc/identity.ts';
@@ -50,6 +51,11 @@ const DomainOfSummary = z.object({
   before: Figures.describe('As many days before.'),
   reports: Count,
   refused: Count.describe('Mails and files that came as reports since the first day and were not taken.'),
+  isComparable: z
+    .boolean()
+    .describe(
+      'Whether there is a week of reports before these days; without one every sender is new, and none is named.',
+    ),
   newFailing: z.array(NewSource).describe('Senders first seen in these days that fail; most failed first.'),
   newFailingMore: Count.describe('How many more of them there are.'),
   advice: z.object({
@@ -170,19 +176,21 @@ async function describe(
   { records, publicUrl }: Part,
 ): Promise<DomainOfSummary> {
   const { queries, quarantine } = records.dmarc;
-  const [policy, fresh, { advice }, refused] = await Promise.all([
+  const [policy, isComparable, fresh, { advice }, refused] = await Promise.all([
     queries.policy(domain),
+    hasWeekBefore(queries, domain, from),
     queries.newSources({ domain, since: from, failing: true, limit: SOURCES }),
     adviseOn(queries, domain, to),
     quarantine.count({ domain, since: `${from}T00:00:00.000Z` }),
   ]);
-  const sources = fresh.filter(({ firstDay }) => firstDay <= to);
+  const sources = isComparable ? fresh.filter(({ firstDay }) => firstDay <= to) : [];
   return {
     domain,
     url: `${publicUrl}/dmarc/${encodeURIComponent(domain)}?from=${from}&to=${to}`,
     policy: policy?.policy.p ?? null,
     ...counted,
     refused,
+    isComparable,
     newFailing: sources.slice(0, SHOWN_SOURCES).map(shownSource),
     newFailingMore: Math.max(0, sources.length - SHOWN_SOURCES),
     advice: {

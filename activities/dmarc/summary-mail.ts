@@ -28,6 +28,8 @@ function change(now: number, before: number): string | undefined {
 }
 
 const NEW = 'New senders that fail';
+const FIRST_WEEKS =
+  'Reports have just begun, so every sender is new: those that fail are named once there is a week to compare with.';
 const lostWords = (count: number): string =>
   `${plural(count, 'mail or file', 'mails and files')} came as ${count === 1 ? 'a report' : 'reports'} and could not be taken.`;
 const moreWords = (count: number): string => `and ${number(count)} more`;
@@ -56,12 +58,13 @@ function figuresLine({ now, before }: { now: Figures; before: Figures }, days: n
 }
 
 function textOfDomain(one: DomainOfSummary, days: number): string {
-  const { domain, policy, advice, newFailing, newFailingMore, refused, url } = one;
+  const { domain, policy, advice, isComparable, newFailing, newFailingMore, refused, url } = one;
   return [
     `${domain} (policy: ${policy ?? 'not known yet'})`,
     `  ${figuresLine(one, days)}`,
     `  ${advice.title}`,
     ...advice.reasons.map((reason) => `  - ${reason}`),
+    ...(isComparable ? [] : [`  ${FIRST_WEEKS}`]),
     ...(newFailing.length > 0 ? [`  ${NEW}:`] : []),
     ...newFailing.map(
       (source) =>
@@ -186,7 +189,7 @@ function figuresTable({ now, before }: { now: Figures; before: Figures }, days: 
 }
 
 function cardOfDomain(one: DomainOfSummary, days: number): string {
-  const { domain, policy, url, advice, newFailing, newFailingMore, refused } = one;
+  const { domain, policy, url, advice, isComparable, newFailing, newFailingMore, refused } = one;
   const { word, tone, colour } = STEPS[advice.step];
   const reasons = advice.reasons.map((reason) => `<li style="margin:0 0 4px">${escapeHtml(reason)}</li>`).join('');
   return card(
@@ -201,6 +204,7 @@ function cardOfDomain(one: DomainOfSummary, days: number): string {
       reasons === ''
         ? ''
         : `<ul style="margin:0 0 8px;padding:0 0 0 20px;font-size:14px;line-height:20px">${reasons}</ul>`,
+      isComparable ? '' : `${rule()}${small(escapeHtml(FIRST_WEEKS))}`,
       newFailing.length > 0 ? `${rule()}${sourcesTable(newFailing, newFailingMore, url)}` : '',
       refused > 0 ? `${rule()}${small(escapeHtml(lostWords(refused)))}` : '',
     ].join('\n'),

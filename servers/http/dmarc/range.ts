@@ -7,8 +7,6 @@ import { PermanentError } from '../../../protocols/errors.ts';
 export const DEFAULT_DAYS = 30;
 /** Ten years: a longer question is a mistake. */
 const MOST_DAYS = 3_660;
-/** New since last week. */
-export const NEW_DAYS = 7;
 
 export const Day = z.iso.date('write a day such as 2026-11-24');
 export const Days = z.coerce.number().int().min(1).max(MOST_DAYS);

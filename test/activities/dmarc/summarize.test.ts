@@ -31,7 +31,8 @@ beforeAll(async () => {
   await publish(dependencies, sent, { domain: 'example.com' });
   const enemy = { day: TO, organization: ATTACK, source: '203.0.113.200', service: ATTACK, count: 12 };
   const failed = { disposition: 'none', dkim: 'fail', spf: 'fail' } as const;
-  await publish(dependencies, [{ ...enemy, ...failed }], { domain: 'attacked.test' });
+  const older = { ...enemy, ...failed, day: '2026-10-01', source: '203.0.113.201', organization: 'r.test', count: 1 };
+  await publish(dependencies, [older, { ...enemy, ...failed }], { domain: 'attacked.test' });
   const words = { name: `x\r\n${ATTACK}`, country: ATTACK, network: ATTACK };
   await records.dmarc.hosts.put([{ address: enemy.source, ...words }]);
   await refuse(dependencies, { domain: 'example.com', words: 'The document has a DOCTYPE.' });
@@ -91,6 +92,27 @@ it('of all domains it has most failing messages first, and says of one without r
   );
 });
 
+it('of a domain that was first reported about in these days it calls no sender new, and says why', async () => {
+  const { records } = dependencies;
+  await records.dmarc.domains.put('young.test', 'young@in.test', 'test');
+  const failing = { organization: 'r.test', service: '', disposition: 'none', dkim: 'fail', spf: 'fail' } as const;
+  const row = { ...failing, day: TO, source: '203.0.113.9', count: 3 };
+  await publish(dependencies, [row], { domain: 'young.test' });
+  const young = await summary({ domain: 'young.test' });
+  expect(young.domains).toMatchObject([
+    { isComparable: false, newFailing: [], newFailingMore: 0, now: { messages: 3 } },
+  ]);
+  for (const words of [young.text, young.html]) {
+    expect(words).toContain('Reports have just begun, so every sender is new');
+    expect(words).not.toContain(row.source);
+  }
+  // A week of reports before these days: now there is something to compare with.
+  await publish(dependencies, [{ ...row, day: '2026-10-12', source: '203.0.113.8' }], { domain: 'young.test' });
+  const { domains, text } = await summary({ domain: 'young.test' });
+  expect(domains).toMatchObject([{ isComparable: true, newFailing: [{ source: row.source }] }]);
+  expect(text).not.toContain('just begun');
+});
+
 it('today has no reports yet: without a day it ends yesterday', async () => {
   const { to } = await summarize.call({}, dependencies, stepContext('summary'));
   expect(Date.parse(to)).toBe(Math.floor(Date.now() / 86_400_000 - 1) * 86_400_000);
@@ -107,20 +129,21 @@ it('is no longer than mail clients show, however many domains there are and what
   const { records } = dependencies;
   const sources = [1, 2, 3, 4, 5, 6].map((at) => `203.0.113.${at}`);
   const names = Array.from({ length: 30 }, (_, at) => `d${at}.test`);
-  const row = { day: TO, organization: 'r.test', service: '', disposition: 'none', dkim: 'fail', spf: 'fail' } as const;
+  const failing = { organization: 'r.test', service: '', disposition: 'none', dkim: 'fail', spf: 'fail' } as const;
   for (const domain of names) {
     await records.dmarc.domains.put(domain, `${domain}@in.test`, 'test');
-    const rows = sources.map((source) => ({ ...row, source, count: 1 }));
-    await publish(dependencies, rows, { domain });
+    const rows = sources.map((source) => ({ ...failing, day: TO, source, count: 1 }));
+    const older = { ...failing, day: '2026-10-01', source: '203.0.113.250', count: 1 };
+    await publish(dependencies, [older, ...rows], { domain });
   }
   const words = '<&"\'>'.repeat(100);
   await records.dmarc.hosts.put(sources.map((address) => ({ address, name: words, country: words, network: words })));
   const { domains, domainsMore, html, subject } = await summary();
   expect(domains.length).toBeGreaterThan(1);
-  expect(domains.length + domainsMore).toBe(33);
+  expect(domains.length + domainsMore).toBe(34);
   expect(Buffer.byteLength(html)).toBeLessThan(100_000);
   expect(html).toContain(`${domainsMore} further domains with fewer failing messages`);
-  expect(subject).toContain('33 domains');
+  expect(subject).toContain('34 domains');
   for (const domain of names) await records.dmarc.domains.remove(domain, 'test');
 });
 

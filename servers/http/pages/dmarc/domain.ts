@@ -1,13 +1,14 @@
 /** A domain: four figures, a picture over time, what to do next, who sends. */
 import { html } from 'hono/html';
 import { adviseOn } from '../../../../activities/dmarc/advise.ts';
+import { hasWeekBefore, NEW_DAYS } from '../../../../activities/dmarc/newcomers.ts';
 import { ADVICE_DAYS } from '../../../../protocols/dmarc/advice.ts';
 import type { PolicyPublished } from '../../../../protocols/dmarc/aggregate.ts';
 import { dayBefore } from '../../../../protocols/dmarc/identity.ts';
 import type { ServiceCounts, SourceCounts, Totals } from '../../../../stores/records/dmarc/queries-port.ts';
 import { csvResponse } from '../../csv.ts';
 import { dayColumns } from '../../dmarc/columns.ts';
-import { NEW_DAYS, rangeBefore, today } from '../../dmarc/range.ts';
+import { rangeBefore, today } from '../../dmarc/range.ts';
 import { empty, pager, panel, tile, type Html } from '../layout.ts';
 import { ago, number, plural, share, tag } from '../words.ts';
 import { advicePanel } from './advice.ts';
@@ -18,7 +19,6 @@ import {
   beforeWords,
   domainPage,
   FIRST_WEEKS,
-  hasWeekBefore,
   LARGEST_FIRST,
   linkTo,
   PAGE,
@@ -61,7 +61,7 @@ export async function domainOverview(view: View): Promise<Html | Response> {
     queries.sources({ ...range, failing: true, limit: FAILING }),
     queries.newSources({ domain, since, limit: NEW_SHOWN }),
     queries.countNewSources({ domain, since }),
-    hasWeekBefore(view, since),
+    hasWeekBefore(queries, domain, since),
     queries.policy(domain),
     adviseOn(queries, domain, today()),
     queries.reports({ domain, limit: 1 }),

@@ -1,10 +1,11 @@
 /** Addresses that mail came from: all, those of a service, those that fail, those that are new. */
 import { html } from 'hono/html';
+import { hasWeekBefore, NEW_DAYS } from '../../../../activities/dmarc/newcomers.ts';
 import { dayBefore } from '../../../../protocols/dmarc/identity.ts';
 import type { SourceCounts } from '../../../../stores/records/dmarc/queries-port.ts';
 import { csvResponse, csvStream } from '../../csv.ts';
 import { sourceColumns } from '../../dmarc/columns.ts';
-import { Days, NEW_DAYS, today } from '../../dmarc/range.ts';
+import { Days, today } from '../../dmarc/range.ts';
 import { pager, panel, type Html } from '../layout.ts';
 import { number, plural } from '../words.ts';
 import { alignedBar, hostWords, serviceName, standingTag } from './parts.ts';
@@ -12,7 +13,6 @@ import {
   dayWords,
   domainPage,
   FIRST_WEEKS,
-  hasWeekBefore,
   LARGEST_FIRST,
   linkTo,
   PAGE,
@@ -44,7 +44,7 @@ export async function sourcesPage(view: View): Promise<Html | Response> {
   const body = panel(
     `Sources${words ? ` ${words}` : ''}`,
     items.length > 0
-      ? html`${sourceTable(view, items, (await hasWeekBefore(view, weekAgo())) ? weekAgo() : null, filter)}${pages((more) => linkTo(view, 'sources', { ...filter, ...more }), skip, items)}`
+      ? html`${sourceTable(view, items, (await hasWeekBefore(records.queries, domain, weekAgo())) ? weekAgo() : null, filter)}${pages((more) => linkTo(view, 'sources', { ...filter, ...more }), skip, items)}`
       : noSource(view, words !== ''),
     html`<span class="links"
       >${filterLinks(view, filter)}${words ? html`<a href="${linkTo(view, 'sources')}">Remove the filters</a>` : ''}</span
@@ -92,7 +92,7 @@ export async function newSourcesPage(view: View): Promise<Html | Response> {
   return domainPage(view, {
     tab: 'new',
     title: `New sources of ${domain}`,
-    sub: `Addresses that no report named before ${dayWords(since)}. ${summary(items, skip)}${(await hasWeekBefore(view, since)) ? '' : ` ${FIRST_WEEKS}`}`,
+    sub: `Addresses that no report named before ${dayWords(since)}. ${summary(items, skip)}${(await hasWeekBefore(records.queries, domain, since)) ? '' : ` ${FIRST_WEEKS}`}`,
     body,
     csv: linkTo(view, 'new', { ...period, ...(failing ? { failing: '1' } : {}), format: 'csv' }),
     dated: false,

@@ -1,11 +1,10 @@
 /** What the pages of a domain have in common: the days they are about, links that keep them, the head with its tabs. */
 import { html, raw } from 'hono/html';
-import { dayBefore } from '../../../../protocols/dmarc/identity.ts';
 import type { DmarcRecords } from '../../../../stores/records/dmarc/port.ts';
 import type { Range } from '../../../../stores/records/dmarc/queries-port.ts';
 import type { HttpContext } from '../../context.ts';
 import { findDomain } from '../../dmarc/find.ts';
-import { Day, Days, daysIn, DEFAULT_DAYS, NEW_DAYS, today, toRange } from '../../dmarc/range.ts';
+import { Day, Days, daysIn, DEFAULT_DAYS, today, toRange } from '../../dmarc/range.ts';
 import { head, page, type Html } from '../layout.ts';
 import { plural } from '../words.ts';
 
@@ -17,15 +16,6 @@ export const skipOf = (search: URLSearchParams, name: string): number => {
   const skip = Number(search.get(name));
   return Number.isSafeInteger(skip) && skip > 0 ? skip : 0;
 };
-
-/**
- * Whether there is a week of reports before the day, so that what is new since then can be told: in its first weeks
- * everything of a domain is new.
- */
-export async function hasWeekBefore({ records, domain }: View, since: string): Promise<boolean> {
-  const first = await records.queries.firstDay(domain);
-  return first === undefined || first <= dayBefore(since, NEW_DAYS);
-}
 
 export const FIRST_WEEKS =
   'Reports have just begun, so every address is new. Those that are new since last week appear here once there is a week before it to compare with.';
