@@ -3,7 +3,7 @@
  * and is counted while it is unpacked, so that a bomb ends at the limit and not in memory.
  */
 import { pipeline } from 'node:stream';
-import { createGunzip, crc32, constants, gunzipSync } from 'node:zlib';
+import { createGunzip, crc32, constants, gunzipSync, inflateRawSync } from 'node:zlib';
 import yauzl, { type Entry, type ZipFile } from 'yauzl';
 import { detectFormat, DETECT_BYTES, type Format } from '../../protocols/dmarc/detect.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
@@ -63,7 +63,8 @@ export async function* openReport(source: Bytes, limits: ReportLimits = REPORT_L
         // Each its own: the reader adds to them.
         const warnings = new Warnings();
         if (bytes !== collected) warnings.add('trailing_bytes');
-        yield await fileOf('zip', name, unzip(zip, entry), warnings);
+        const unpacked = isSmall(entry) ? await unzipSmall(bytes, zip, entry) : unzipStream(zip, entry);
+        yield await fileOf('zip', name, unpacked, warnings);
       }
     } else {
       const warnings = new Warnings();
@@ -156,13 +157,16 @@ function gunzip({ head, ended, all }: Peeked, warnings: Warnings): Bytes | Uint8
   return small;
 }
 
+/** What zlib makes room for at once: one byte more than there are said to be, or it makes room a second time. */
+const roomFor = (said: number): number => Math.max(said + 1, LEAST_CHUNK);
+
 /** Undefined where it is not small unpacked. */
 function gunzipSmall(bytes: Uint8Array): Uint8Array | undefined {
   // What it says of its length (RFC 1952, 2.3.1) is no more than a guess, of how much room to make at once.
   const said = bytes.length < 4 ? 0 : Buffer.from(bytes.buffer, bytes.byteOffset + bytes.length - 4, 4).readUInt32LE();
   if (said > SMALL_UNPACKED) return undefined;
   try {
-    return gunzipSync(bytes, { maxOutputLength: SMALL_UNPACKED, chunkSize: Math.max(said + 1, LEAST_CHUNK) });
+    return gunzipSync(bytes, { maxOutputLength: SMALL_UNPACKED, chunkSize: roomFor(said) });
   } catch (thrown) {
     if ((thrown as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') return undefined;
     throw unpackingError(thrown, 'gzip');
@@ -237,7 +241,28 @@ function nextEntry(zip: ZipFile): Promise<Entry | undefined> {
   });
 }
 
-async function* unzip(zip: ZipFile, entry: Entry): AsyncGenerator<Uint8Array> {
+/** As most are. What it says of itself is only what it is held to. */
+const isSmall = (entry: Entry): boolean =>
+  entry.compressionMethod === DEFLATED &&
+  !entry.isEncrypted() &&
+  entry.compressedSize <= SMALL_PACKED &&
+  entry.uncompressedSize <= SMALL_UNPACKED;
+
+async function unzipSmall(bytes: Buffer, zip: ZipFile, entry: Entry): Promise<Uint8Array> {
+  const { compressedSize, uncompressedSize } = entry;
+  try {
+    const { fileDataStart: start } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
+    const options = { maxOutputLength: Math.max(uncompressedSize, 1), chunkSize: roomFor(uncompressedSize) };
+    const unpacked = inflateRawSync(bytes.subarray(start, start + compressedSize), options);
+    if (unpacked.length !== uncompressedSize) throw new Error('the size is wrong');
+    checkSum(crc32(unpacked), entry);
+    return unpacked;
+  } catch (thrown) {
+    throw unpackingError(thrown, 'zip');
+  }
+}
+
+async function* unzipStream(zip: ZipFile, entry: Entry): AsyncGenerator<Uint8Array> {
   try {
     const stream = await zip.openReadStreamPromise(entry);
     let sum = 0;
@@ -245,10 +270,14 @@ async function* unzip(zip: ZipFile, entry: Entry): AsyncGenerator<Uint8Array> {
       sum = crc32(chunk, sum);
       yield chunk;
     }
-    if (sum !== entry.crc32) throw new Error('the checksum is wrong');
+    checkSum(sum, entry);
   } catch (thrown) {
     throw unpackingError(thrown, 'zip');
   }
+}
+
+function checkSum(sum: number, entry: Entry): void {
+  if (sum !== entry.crc32) throw new Error('the checksum is wrong');
 }
 
 /** A zip lies in memory: whatever is thrown there is about its bytes. A gzip streams, and its source has errors of its own. */
@@ -265,9 +294,11 @@ function unpackingError(thrown: unknown, container: 'zip' | 'gzip'): unknown {
       );
 }
 
+/** Of a member of a zip (APPNOTE, 4.4.5). */
+const DEFLATED = 8;
 /** As large as what the parser takes at once. */
 const CHUNK = 65_536;
-/** Bytes of a gzip that is unpacked at once, which holds up the event loop for a millisecond or three at most. */
+/** Bytes of what is unpacked at once, which holds up the event loop for a millisecond or three at most. */
 const SMALL_PACKED = 65_536;
 const SMALL_UNPACKED = 1_048_576;
 /** The least that zlib takes. */
