@@ -110,10 +110,22 @@ export const jobKeeping = proxyActivities<
 /** Options of the steps of a job, which beat by a timer: a dead worker is missed within seconds. */
 const JOB_STEP: ActivityOptions = { ...CLASS_OPTIONS.long, heartbeatTimeout: HEARTBEAT };
 
-export const rereading =
-  proxyActivities<Pick<HouseActivities, 'dmarc.beginReread' | 'dmarc.rereadSome' | 'dmarc.clearReread'>>(JOB_STEP);
+/** What reads no bytes of strangers. */
+export const preparing =
+  proxyActivities<Pick<HouseActivities, 'dmarc.beginReread' | 'dmarc.clearReread' | 'dmarc.clearImport'>>(JOB_STEP);
 
-export const importing = proxyActivities<Pick<HouseActivities, 'dmarc.importSome' | 'dmarc.clearImport'>>(JOB_STEP);
+/**
+ * What reads the bytes of strangers: the run hears when the worker was lost meanwhile, and counts it. Temporal alone would
+ * give a report that ends workers to the next one for ever. The names of time-outs are those of Temporal's server.
+ */
+const hearingOfLoss = (options: ActivityOptions): ActivityOptions => ({
+  ...options,
+  retry: { ...options.retry, nonRetryableErrorTypes: ['TemporalTimeout:Heartbeat', 'TemporalTimeout:StartToClose'] },
+});
+
+export const readingMany = proxyActivities<Pick<HouseActivities, 'dmarc.rereadSome' | 'dmarc.importSome'>>(
+  hearingOfLoss(JOB_STEP),
+);
 
 /** Deliveries on a task queue of their own. */
 export const deliveries = (taskQueue: string) =>
@@ -127,19 +139,9 @@ const INGESTION: ActivityOptions = {
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 };
 
-/**
- * What reads the bytes of strangers. The run hears when the worker was lost meanwhile, and counts it: Temporal alone would
- * give a report that ends workers to the next one for ever. The names of time-outs are those of Temporal's server.
- */
 export const ingestion = proxyActivities<
   Pick<HouseActivities, 'dmarc.extractReports' | 'dmarc.storeReport' | 'dmarc.parseReport' | 'dmarc.publishReport'>
->({
-  ...INGESTION,
-  retry: {
-    ...INGESTION.retry,
-    nonRetryableErrorTypes: ['TemporalTimeout:Heartbeat', 'TemporalTimeout:StartToClose'],
-  },
-});
+>(hearingOfLoss(INGESTION));
 
 /** What reads none of them, and must be done: whatever was refused is lost otherwise. */
 export const quarantining = proxyActivities<Pick<HouseActivities, 'dmarc.quarantineReport'>>(INGESTION);

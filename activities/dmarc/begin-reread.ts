@@ -20,7 +20,7 @@ export const beginReread = defineStep({
     return inJob(job, records, step, async (at) => {
       const { number } = await records.dmarc.generations.begin(PARSER_VERSION);
       await at.log(`Reading with parser ${PARSER_VERSION} into generation ${number}.`);
-      return { generation: number, after: null, done: 0, refused: 0 };
+      return { generation: number, after: null, done: 0, refused: 0, kept: 0 };
     });
   },
 });

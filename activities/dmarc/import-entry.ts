@@ -10,6 +10,7 @@ import { part, type Archive, type Entry } from './read-archive.ts';
 import type { Turn } from './turns.ts';
 import { decodeHeaderText, fieldBody, splitHeader } from '../../protocols/mail/header.ts';
 import { mailboxAddress, parseMailbox } from '../../protocols/mail/mailbox.ts';
+import { WORKER_LOST, workerLostWords } from '../../protocols/dmarc/lost-worker.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import { blobRefOf, type BlobRef } from '../../stores/blobs/port.ts';
 
@@ -47,23 +48,56 @@ const EARLIEST = 946_684_800_000;
 /** @returns what is to be settled, or what is settled already */
 export async function candidatesOf(entry: Entry, from: Import, dependencies: Part): Promise<(Candidate | Outcome)[]> {
   const { configuration, blobs } = dependencies;
-  const { name, kind, bytes, size } = entry;
+  const { kind, bytes } = entry;
   const file = { entry, from, mail: null, receivedAt: timeOf(entry, from) };
   if (kind === 'other') return [{ state: 'others' }];
   if (bytes && kind === 'mail') return mailCandidates(bytes, file, dependencies);
   if (bytes) return [inHand(bytes, 'file', file, dependencies)];
-
-  const most = configuration.dmarc.limits.unpackedSize;
-  if (kind === 'mail' || size > most) {
-    const code = kind === 'mail' ? 'mail.too_large' : 'dmarc.too_large';
-    const limit = kind === 'mail' ? configuration.mail.limits.messageSize : most;
-    return [{ state: 'refused', name, code, message: `It is larger than ${limit} bytes.`, isKept: false }];
-  }
+  const tooLarge = tooLargeToKeep(entry, configuration);
+  if (tooLarge) return [tooLarge];
   // Not held in memory: it is stored first, and nobody's if it turns out to be known.
-  const source = part(await from.archive.read(entry.at), size);
-  const ref = await blobs.write(source, { prefix: rawPrefix(file.receivedAt), maxBytes: most });
+  const ref = await store(entry, from, dependencies);
   const read = async () => asBytes(await blobs.read(ref.key));
   return [candidate(ref, { read, keep: async () => undefined }, 'file', file, dependencies)];
+}
+
+/** Puts an entry with which workers ended into quarantine as it is, and reads nothing of it. */
+export async function setAside(entry: Entry, from: Import, dependencies: Part): Promise<Outcome> {
+  if (entry.kind === 'other') return { state: 'others' };
+  const tooLarge = tooLargeToKeep(entry, dependencies.configuration);
+  if (tooLarge) return tooLarge;
+  const blob = await store(entry, from, dependencies);
+  const refusal = { name: entry.name, code: WORKER_LOST, message: workerLostWords() };
+  const file = { entry, from, mail: null, receivedAt: timeOf(entry, from) };
+  return keepRefused(blob, refusal, file, dependencies);
+}
+
+/** What is larger than anything that is read is not kept either. */
+function tooLargeToKeep(
+  { name, kind, bytes, size }: Entry,
+  { dmarc, mail }: Part['configuration'],
+): Outcome | undefined {
+  const limit = dmarc.limits.unpackedSize;
+  if (bytes || (kind === 'report' && size <= limit)) return undefined;
+  const [code, most] = kind === 'mail' ? ['mail.too_large', mail.limits.messageSize] : ['dmarc.too_large', limit];
+  return { state: 'refused', name, code, message: `It is larger than ${most} bytes.`, isKept: false };
+}
+
+async function store(entry: Entry, from: Import, { blobs }: Pick<Part, 'blobs'>): Promise<BlobRef> {
+  const source = entry.bytes ? inPieces(entry.bytes) : part(await from.archive.read(entry.at), entry.size);
+  return blobs.write(source, { prefix: rawPrefix(timeOf(entry, from)), maxBytes: entry.size });
+}
+
+async function keepRefused(
+  blob: BlobRef,
+  refusal: { name: string | null; code: string; message: string },
+  { mail, receivedAt }: File,
+  dependencies: Part,
+): Promise<Outcome> {
+  const { name: file, code, message } = refusal;
+  const where = { domain: null, address: null, sender: mail?.sender ?? null, receivedAt, mail, blob, file };
+  await quarantine({ ...where, act: `import/${blob.sha256}/`, code, message }, dependencies);
+  return { state: 'refused', ...refusal, isKept: true };
 }
 
 interface File {
@@ -87,10 +121,7 @@ function mailCandidates(bytes: Buffer, file: File, dependencies: Part): (Candida
     const ref = blobRefOf(bytes, rawPrefix(of.receivedAt));
     const refuse = async (): Promise<Outcome[]> => {
       await write(bytes, ref, dependencies);
-      const { receivedAt } = of;
-      const where = { domain: null, address: null, sender: mail.sender, receivedAt, mail, blob: ref, file: entry.name };
-      await quarantine({ ...where, act: `import/${ref.sha256}/`, code, message }, dependencies);
-      return [{ state: 'refused', name: entry.name, code, message, isKept: true }];
+      return [await keepRefused(ref, { name: entry.name, code, message }, of, dependencies)];
     };
     return [{ read: () => inPieces(bytes), settle: refuse }];
   }

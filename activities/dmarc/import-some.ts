@@ -9,11 +9,13 @@ import { defineStep, type StepContext } from '../step.ts';
 import type { Dependencies } from '../dependencies.ts';
 import { inJob, type JobWork } from '../jobs/in-job.ts';
 import { addressesIn, learnHosts } from './enrich.ts';
-import { candidatesOf, type Candidate, type Import, type Outcome } from './import-entry.ts';
+import { candidatesOf, setAside, type Candidate, type Import, type Outcome } from './import-entry.ts';
+import { LostWorkers, wordsOfPace, leftBy } from './lost-worker.ts';
 import { asBytes } from './raw.ts';
 import { readArchive } from './read-archive.ts';
 import { JobId } from './reread-some.ts';
 import { createTurns } from './turns.ts';
+import { goOn, type Pace } from '../../protocols/dmarc/lost-worker.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import { missing } from '../../stores/blobs/names.ts';
 import { importOwner } from '../../stores/records/dmarc/port.ts';
@@ -51,7 +53,7 @@ type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records' | 'resolver
 export const importSome = defineStep({
   name: 'dmarc.importSome',
   summary: 'Publish some of the reports in an archive, each once.',
-  input: ImportPosition.extend({ job: JobId, archive: BlobRef }),
+  input: ImportPosition.extend({ job: JobId, archive: BlobRef, lost: LostWorkers }),
   output: ImportPosition.extend({ isDone: z.boolean().describe('There are no more entries.') }),
   needs: ['configuration', 'blobs', 'records', 'resolver', 'geo'],
   takes: 'long',
@@ -59,15 +61,17 @@ export const importSome = defineStep({
   scope: 'dmarc:write',
   internal: true,
   errors: ['blob.missing', 'archive.broken', 'dmarc.generation_over', 'records.unavailable', 'blob.unavailable'],
-  async run({ job, archive, ...position }, dependencies, step) {
+  async run({ job, archive, lost, ...begin }, dependencies, step) {
     return inJob(job, dependencies.records, step, async (at) => {
       const size = await dependencies.blobs.size(archive.key);
       if (size === undefined) throw missing(archive.key);
       const until = new Date(Date.now() + ARCHIVE_KEPT).toISOString();
       await keepBlob(dependencies, archive, importOwner(archive.sha256), until);
       const read = async (from: number) => asBytes(await dependencies.blobs.read(archive.key, from));
-      const source = { job, startedAt: position.startedAt, archive: { size, read } };
-      const now = await work(position, source, dependencies, at);
+      const source = { job, startedAt: begin.startedAt, archive: { size, read } };
+      const { position, pace } = goOn(begin, lost, leftBy(at, ImportPosition));
+      if (pace !== 'together') await at.log(wordsOfPace(lost, pace));
+      const now = await work(position, pace, source, dependencies, at);
       if (now.isDone) await sayEnd(now, at);
       return now;
     });
@@ -76,6 +80,7 @@ export const importSome = defineStep({
 
 async function work(
   from: ImportPosition,
+  pace: Pace,
   source: Import,
   dependencies: Part,
   at: JobWork,
@@ -85,27 +90,35 @@ async function work(
   const show = () => at.progress({ done: kB(now.at), total: kB(size), words: `kB read: ${wordsOf(now)}` });
   const names = { isAsked: dependencies.configuration.dmarc.names.enabled };
   const until = Date.now() + BUDGET;
+  const most = pace === 'together' ? GROUP : 1;
+  let left = { together: Infinity, 'one by one': GROUP, one: 1, aside: 1 }[pace];
   let group: (Candidate | Outcome)[] = [];
-  let held = 0;
+  let [count, held] = [0, 0];
   let next: Pick<ImportPosition, 'at' | 'mailbox'> = now;
   const settle = async (): Promise<void> => {
     const outcomes = await publishGroup(group, names, dependencies, at);
-    for (const outcome of outcomes) await count(outcome, now, at);
-    [group, held] = [[], 0];
+    for (const outcome of outcomes) await add(outcome, now, at);
+    left -= count;
+    [group, count, held] = [[], 0, 0];
     Object.assign(now, next);
     show();
   };
+  const begin = () => at.place({ position: now, isAlone: most === 1 });
   show();
+  await begin();
   const entries = readArchive(source.archive, from, dependencies.configuration.mail.limits.messageSize);
   try {
     for await (const entry of entries) {
       at.check();
-      group.push(...(await candidatesOf(entry, source, dependencies)));
+      if (pace === 'aside') group.push(await setAside(entry, source, dependencies));
+      else group.push(...(await candidatesOf(entry, source, dependencies)));
+      count += 1;
       held += entry.bytes?.length ?? 0;
       next = { at: entry.next.at, mailbox: entry.next.mailbox };
-      if (group.length < GROUP && held < GROUP_BYTES) continue;
+      if (count < most && group.length < GROUP && held < GROUP_BYTES) continue;
       await settle();
-      if (Date.now() >= until) return { ...now, isDone: false };
+      if (left <= 0 || Date.now() >= until) return { ...now, isDone: false };
+      await begin();
     }
   } catch (thrown) {
     // What stands before the break counts.
@@ -179,7 +192,7 @@ async function hostsIn(candidates: Candidate[], { configuration }: Part, at: Job
   return addresses;
 }
 
-async function count(outcome: Outcome, now: ImportPosition, at: JobWork): Promise<void> {
+async function add(outcome: Outcome, now: ImportPosition, at: JobWork): Promise<void> {
   if (outcome.state !== 'refused') {
     now[outcome.state] += 1;
     return;

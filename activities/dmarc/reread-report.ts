@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Dependencies } from '../dependencies.ts';
 import type { StepContext } from '../step.ts';
+import { keepAnswer } from './keep-answer.ts';
 import { describeReport, NotTaken } from './describe-report.ts';
 import { reportLimits } from './limits.ts';
 import { openReport } from './open-report.ts';
@@ -29,12 +30,36 @@ export async function rereadReport(
 ): Promise<'published' | 'refused'> {
   const refusal = await reread(report, generation, dependencies, step);
   if (!refusal) return 'published';
+  await refuse(report, refusal, generation, dependencies);
+  return 'refused';
+}
+
+/**
+ * Leaves the answers that there are of a report, since its reading ends workers.
+ * @throws TemporaryError of the stores and `dmarc.generation_over`
+ */
+export async function leaveReport(
+  report: DmarcReport,
+  generation: number,
+  dependencies: Part,
+): Promise<'kept' | 'refused'> {
+  const { state } = await keepAnswer(report, generation, dependencies);
+  if (state === 'published') return 'kept';
+  await refuse(report, sameAsAnother(state), generation, dependencies);
+  return 'refused';
+}
+
+async function refuse(
+  report: DmarcReport,
+  refusal: PermanentError,
+  generation: number,
+  dependencies: Part,
+): Promise<void> {
   const { domain, receivedAt, mail, blob, file } = report;
   const { code, message } = refusal;
   const act = rereadAct(generation, report.id);
   const where = { domain, address: null, sender: mail?.sender ?? null, receivedAt, mail, blob, file };
   await quarantine({ ...where, act, code, message }, dependencies);
-  return 'refused';
 }
 
 /** Why it is not taken; undefined where it is. */

@@ -5,8 +5,8 @@
  * wants to do much at once does it inside a step.
  */
 import { randomUUID } from 'node:crypto';
-import { PermanentError, TemporaryError, messageOf } from '../../protocols/errors.ts';
-import type { JobProgress } from '../../stores/records/jobs-port.ts';
+import { PermanentError, messageOf } from '../../protocols/errors.ts';
+import { leaseLost, type JobProgress } from '../../stores/records/jobs-port.ts';
 import type { Records } from '../../stores/records/port.ts';
 import type { StepContext } from '../step.ts';
 
@@ -22,6 +22,10 @@ export interface JobWork {
   progress(progress: JobProgress): void;
   /** Adds a line to the log of the job. */
   log(words: string): Promise<void>;
+  /** What an attempt before this one was at that did not come to its end, in the words that it said it in. */
+  readonly left: unknown;
+  /** Says what comes next, as small plain JSON: written when this is over, so that it is known whoever is killed then. */
+  place(place: unknown): Promise<void>;
 }
 
 /** ms that a lease lasts: what a dead worker delays the next job by. */
@@ -46,17 +50,20 @@ export async function inJob<T>(
 ): Promise<T> {
   const holder = randomUUID();
   const lost = new AbortController();
-  let until = await renew();
+  let until = 0;
+  let isDone = false;
   let latest: JobProgress | undefined;
 
-  async function renew(): Promise<number> {
+  async function renew(): Promise<unknown> {
     const next = Date.now() + LEASE;
-    await jobs.lease(job, holder, new Date(next).toISOString());
-    return next;
+    const left = await jobs.lease(job, holder, new Date(next).toISOString());
+    until = next;
+    return left;
   }
+  const left = await renew();
   const keep = repeat(RENEW_EVERY, async () => {
     try {
-      until = await renew();
+      await renew();
     } catch (thrown) {
       // The job is over, or somebody else has the lease: there is nothing to hope for.
       const isGone = thrown instanceof PermanentError || (thrown as { code?: string }).code === 'job.leased';
@@ -82,7 +89,8 @@ export async function inJob<T>(
       loseInTime();
       signal.throwIfAborted();
     };
-    return await work({
+    const result = await work({
+      left,
       signal,
       check,
       progress(progress) {
@@ -90,14 +98,17 @@ export async function inJob<T>(
         step.report(progress);
       },
       log: (words) => jobs.log(job, words),
+      place: (place) => jobs.place(job, holder, place),
     });
+    isDone = true;
+    return result;
   } catch (thrown) {
     if (!step.signal.aborted) lost.signal.throwIfAborted();
     throw thrown;
   } finally {
     for (const timer of [keep, watch, show]) clearInterval(timer);
     await write().catch(() => undefined);
-    await jobs.release(job, holder).catch(() => undefined);
+    await jobs.release(job, holder, isDone).catch(() => undefined);
   }
 }
 
@@ -109,13 +120,4 @@ function repeat(everyMs: number, turn: () => Promise<void>): NodeJS.Timeout {
     isBusy = true;
     void turn().finally(() => (isBusy = false));
   }, everyMs);
-}
-
-function leaseLost(job: string): TemporaryError {
-  return new TemporaryError({
-    code: 'job.lease_lost',
-    message: `The lease of the job ${job} could not be renewed in time, so that this attempt had to stop.`,
-    fix: 'It is tried again by itself; see that the records answer and that the machine is not overloaded.',
-    details: { job },
-  });
 }

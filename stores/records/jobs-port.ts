@@ -3,6 +3,7 @@
  * decided here, under a lock on the key, so that requests from anywhere have one order. Every state change writes a
  * line into the job's log in the same transaction.
  */
+import { TemporaryError } from '../../protocols/errors.ts';
 
 /**
  * `waiting`, `running` and `cancelling` are open, all others final. `superseded` waited when a newer request came;
@@ -113,12 +114,28 @@ export interface JobRecords {
   /**
    * Says that a step of the job is at work until the time. While one is, no other step of the job begins, and no other
    * job of the key is taken. @param holder this attempt at this step
+   * @returns the place of the holder before, if that did not come to its end; once one is said, this one's
    * @throws PermanentError `job.over`; TemporaryError `job.leased` while another one may be at work
    */
-  lease(id: string, holder: string, until: string): Promise<void>;
-  release(id: string, holder: string): Promise<void>;
+  lease(id: string, holder: string, until: string): Promise<unknown>;
+  /**
+   * Says what the holder is at, as small plain JSON: it stays until the next word, or the end of the step.
+   * @throws TemporaryError `job.lease_lost` to who does not hold the lease any more
+   */
+  place(id: string, holder: string, place: unknown): Promise<void>;
+  /** Another may begin. @param isDone the step came to its end: nobody has to know what it was at */
+  release(id: string, holder: string, isDone: boolean): Promise<void>;
   /** Open jobs, oldest first, at most 1,000, from after the given one. */
   open(after?: string): Promise<Job[]>;
   /** Removes jobs that ended before the time. Returns how many. */
   expire(time: string): Promise<number>;
+}
+
+export function leaseLost(job: string): TemporaryError {
+  return new TemporaryError({
+    code: 'job.lease_lost',
+    message: `The lease of the job ${job} could not be renewed in time, so that this attempt had to stop.`,
+    fix: 'It is tried again by itself; see that the records answer and that the machine is not overloaded.',
+    details: { job },
+  });
 }

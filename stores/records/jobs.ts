@@ -2,7 +2,7 @@
 import type { Selectable } from 'kysely';
 import { PermanentError, TemporaryError } from '../../protocols/errors.ts';
 import { uuidv7 } from './ids.ts';
-import type { Job, JobRecords, JobRequest, JobState } from './jobs-port.ts';
+import { leaseLost, type Job, type JobRecords, type JobRequest, type JobState } from './jobs-port.ts';
 import { hold } from './locks.ts';
 import { fromJson, pageSize, timeNow, toJson, type Database, type Tables } from './tables.ts';
 
@@ -99,21 +99,36 @@ export function jobRecords(database: Database): JobRecords {
         .execute();
     },
     async lease(id, holder, until) {
-      const isRunning = await aloneWith(id, async (transaction, job) => {
-        if (!RUNNING.includes(job.state)) return false;
+      const leased = await aloneWith(id, async (transaction, job) => {
+        if (!RUNNING.includes(job.state)) return undefined;
         const held = await transaction.selectFrom('job_leases').selectAll().where('job_id', '=', id).executeTakeFirst();
-        if (held && held.holder !== holder && held.until > timeNow()) throw leased(id, held.until);
+        if (held && held.holder !== holder && held.until > timeNow()) throw leasedByAnother(id, held.until);
         await transaction
           .insertInto('job_leases')
-          .values({ job_id: id, holder, until })
+          .values({ job_id: id, holder, until, place: null })
           .onConflict((conflict) => conflict.column('job_id').doUpdateSet({ holder, until }))
           .execute();
-        return true;
+        return { place: fromJson<unknown>(held?.place ?? null) };
       });
-      if (!isRunning) throw over(id);
+      if (!leased) throw over(id);
+      return leased.place;
     },
-    async release(id, holder) {
-      await database.deleteFrom('job_leases').where('job_id', '=', id).where('holder', '=', holder).execute();
+    async place(id, holder, place) {
+      const { numUpdatedRows } = await database
+        .updateTable('job_leases')
+        .set({ place: toJson(place) })
+        .where('job_id', '=', id)
+        .where('holder', '=', holder)
+        .executeTakeFirst();
+      if (numUpdatedRows === 0n) throw leaseLost(id);
+    },
+    async release(id, holder, isDone) {
+      if (isDone) {
+        await database.deleteFrom('job_leases').where('job_id', '=', id).where('holder', '=', holder).execute();
+        return;
+      }
+      const ended = database.updateTable('job_leases').set({ until: timeNow() });
+      await ended.where('job_id', '=', id).where('holder', '=', holder).execute();
     },
     async open(after) {
       let query = database.selectFrom('jobs').selectAll().where('state', 'in', OPEN).orderBy('id').limit(SWEEP);
@@ -274,7 +289,7 @@ function over(id: string): PermanentError {
   });
 }
 
-function leased(id: string, until: string): TemporaryError {
+function leasedByAnother(id: string, until: string): TemporaryError {
   return new TemporaryError({
     code: 'job.leased',
     message: `Another step of the job ${id}, or an earlier attempt at this one, may still be at work, at most until ${until}.`,

@@ -128,7 +128,7 @@ export interface Tables extends DmarcTables {
   job_requests: { request_id: string; job_id: string };
   job_log: { job_id: string; line: number; at: string; words: string };
   /** Steps of jobs at work. */
-  job_leases: { job_id: string; holder: string; until: string };
+  job_leases: { job_id: string; holder: string; until: string; place: string | null };
   probe: { name: string; value: string };
   migrations: { number: number; name: string; applied_at: string };
 }

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { afterEach, expect, it, vi } from 'vitest';
 import { importPast } from '../../cli/dmarc/import.ts';
@@ -31,11 +32,13 @@ afterEach(async () => {
 const DOMAIN = 'example.com';
 const RANGE = { domain: DOMAIN, from: '2023-11-01', to: '2023-11-30' };
 const BEGIN = 1_700_000_000;
+/** A host that the worker ends with where it is asked for. */
+const DEADLY = '203.0.113.9';
 
-const document = (id: string, { domain = DOMAIN, count = 1, contact = '', evaluated = '' } = {}) =>
+const document = (id: string, { domain = DOMAIN, count = 1, contact = '', evaluated = '', ip = '192.0.2.1' } = {}) =>
   feedback(
     `<report_metadata><org_name>receiver.test</org_name><email>d@receiver.test</email>${contact}<report_id>${id}</report_id>${range(String(BEGIN), String(BEGIN + 86_399))}</report_metadata>` +
-      `<policy_published><domain>${domain}</domain><p>none</p></policy_published>${record({ row: row({ count: String(count), ...(evaluated && { evaluated }) }) })}`,
+      `<policy_published><domain>${domain}</domain><p>none</p></policy_published>${record({ row: row({ ip, count: String(count), ...(evaluated && { evaluated }) }) })}`,
   );
 
 /** RFC 8460, 4.4. */
@@ -206,6 +209,37 @@ it('goes on where it was when its worker is killed: each report counts once', { 
   expect(await totals()).toMatchObject({ messages: 400, reports: 400 });
 });
 
+it(
+  'a report with which the worker ends is in quarantine after the third time, and all others count once',
+  { timeout: 240_000 },
+  async () => {
+    const deadly = gzipSync(document('deadly', { ip: DEADLY }));
+    await open({ ...many(250), '2-deadly.xml.gz': deadly });
+    const kills = await bench.superviseWorker({ deadly: DEADLY });
+    const { job } = await ask(await stored());
+    const isOver = async () => (await bench.records.jobs.get(job.id))?.endedAt !== null;
+    await eventually(isOver, 'the end of the job', 200_000);
+    const end = await bench.job(job.id, ...FINAL);
+    expect([end.state, end.progress?.words]).toEqual(['done', '250 imported, 1 refused (in quarantine)']);
+    expect(kills()).toBe(3);
+    expect(await totals()).toMatchObject({ messages: 250, reports: 250 });
+    const kept = await bench.records.dmarc.quarantine.list({});
+    expect(kept).toMatchObject([{ code: 'dmarc.worker_lost', file: '2-deadly.xml.gz' }]);
+    const blobs = await openBlobs(bench.configuration);
+    expect(await buffer(await blobs.read(kept[0]?.blob.key ?? ''))).toEqual(deadly);
+    await blobs.close();
+    expect(await lines(job.id)).toEqual(
+      expect.arrayContaining([
+        'The worker was lost, 1 of 3 times: what it was at is read one by one.',
+        'The worker was lost, 2 of 3 times: what it was at is read alone.',
+        'In quarantine, dmarc.worker_lost: 2-deadly.xml.gz: Its worker was lost 3 times in a row.',
+      ]),
+    );
+    await bench.idle(job.key);
+    await replayEnded(runOf(job.id), 'importReports.worker-lost');
+  },
+);
+
 it('keeps what it has published when it is cancelled, and gives up its archive', async () => {
   await open(many(300));
   await bench.startWorker({ blobDelay: 60 });
@@ -237,7 +271,6 @@ it('fails where the archive is gone or broken, and what came before the break co
   const blobs = await openBlobs(bench.configuration);
   const whole = await stored();
   const cut = (async function* () {
-    const { buffer } = await import('node:stream/consumers');
     yield (await buffer(await blobs.read(whole.key))).subarray(0, 1_600);
   })();
   const broken = await blobs.write(cut, { prefix: 'import', maxBytes: 10_000 });

@@ -146,6 +146,29 @@ it('goes on where it was when its worker is killed', { timeout: 120_000 }, async
   expect((await bench.records.dmarc.generations.current()).number).toBe(generation);
 });
 
+it(
+  'leaves the old answer of a report with which the worker ends, names it, and reads the others anew',
+  { timeout: 240_000 },
+  async () => {
+    const keys = await open(130);
+    const kills = await bench.superviseWorker({ deadly: keys[50] });
+    const { job } = await ask();
+    const isOver = async () => (await bench.records.jobs.get(job.id))?.endedAt !== null;
+    await eventually(isOver, 'the end of the job', 200_000);
+    expect(await end(job.id)).toMatchObject({
+      state: 'done',
+      progress: { words: 'reports read anew, 1 left as they were' },
+    });
+    expect(kills()).toBe(3);
+    expect(await messages()).toBe(129 + 101);
+    const lines = (await bench.records.jobs.lines(job.id)).map(({ words }) => words);
+    expect(lines.filter((words) => words.includes('its old answer stays'))).toHaveLength(1);
+    expect(await bench.records.dmarc.quarantine.list({ domain: DOMAIN })).toEqual([]);
+    await bench.idle('dmarc.reparse');
+    await replayEnded(runOf(job.id), 'rereadReports.worker-lost');
+  },
+);
+
 it('a newer request takes its place and begins anew, and what comes in meanwhile is in the answers before and after', async () => {
   await open(60);
   await bench.startWorker({ blobDelay: 60 });

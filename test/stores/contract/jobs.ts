@@ -163,9 +163,9 @@ export function jobsContract(name: string, open: () => Promise<OpenedRecords>): 
       await jobs.end(id, { state: 'cancelled', code: 'job.cancelled', text: 'x' });
       const next = await request({ key });
       expect(await jobs.take(key, 'a')).toEqual({ leasedUntil: until });
-      await jobs.release(id, 'somebody else');
+      await jobs.release(id, 'somebody else', true);
       expect(await jobs.take(key, 'a')).toEqual({ leasedUntil: until });
-      await jobs.release(id, 'one');
+      await jobs.release(id, 'one', true);
       expect((await jobs.take(key, 'a')).job?.id).toBe(next.id);
     });
 
@@ -176,6 +176,21 @@ export function jobsContract(name: string, open: () => Promise<OpenedRecords>): 
       await jobs.lease(id, 'one', soon(-1));
       await jobs.lease(id, 'two', soon(60_000));
       await expect(jobs.lease(id, 'one', soon(60_000))).rejects.toMatchObject({ code: 'job.leased' });
+    });
+
+    it('keeps what a step was at for whoever comes next, until it came to its end', async () => {
+      const { id } = await running();
+      const over = soon(-1);
+      expect(await jobs.lease(id, 'one', over)).toBeNull();
+      await jobs.place(id, 'one', { at: 1 });
+      expect(await jobs.lease(id, 'one', over)).toEqual({ at: 1 });
+      expect(await jobs.lease(id, 'two', soon(60_000))).toEqual({ at: 1 });
+      await expect(jobs.place(id, 'one', { at: 2 })).rejects.toMatchObject({ code: 'job.lease_lost' });
+      await jobs.place(id, 'two', { at: 3 });
+      await jobs.release(id, 'two', false);
+      expect(await jobs.lease(id, 'three', soon(60_000))).toEqual({ at: 3 });
+      await jobs.release(id, 'three', true);
+      expect(await jobs.lease(id, 'four', soon(60_000))).toBeNull();
     });
 
     it('keeps the newest lines of a long log, cut', async () => {

@@ -30,7 +30,9 @@ export interface JobBench {
   client: Client;
   configuration: Configuration;
   /** Starts a worker process that polls. */
-  startWorker(how?: { blobDelay?: number }): Promise<ChildProcess>;
+  startWorker(how?: WorkerWay): Promise<ChildProcess>;
+  /** Starts one, and another whenever it was killed, as a supervisor does. Returns how often it was. */
+  superviseWorker(how?: WorkerWay): Promise<() => number>;
   /** SIGKILL, and waits until it is gone. */
   kill(worker: ChildProcess): Promise<void>;
   ask(key: string, parameters?: Partial<TestParameters>, how?: Partial<Ask>): Promise<Asked>;
@@ -45,6 +47,8 @@ export interface JobBench {
   sweep(): Promise<number>;
   close(): Promise<void>;
 }
+
+export type WorkerWay = Partial<Pick<WorkerInput, 'blobDelay' | 'deadly'>>;
 
 export type Ask = Pick<JobRequest, 'ifRunning' | 'requestId'> & { desk: JobDesk };
 
@@ -81,14 +85,26 @@ export async function openJobBench(address: string, jobs: ConfigurationInput['jo
     desk,
     client,
     configuration,
-    async startWorker({ blobDelay = 0 } = {}) {
-      const input: WorkerInput = { configuration, address, taskQueue, codePath, blobDelay };
+    async startWorker({ blobDelay = 0, deadly = null } = {}) {
+      const input: WorkerInput = { configuration, address, taskQueue, codePath, blobDelay, deadly };
       const worker = spawn(process.execPath, [resolve('test/support/jobs/worker.ts'), JSON.stringify(input)], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       workers.add(worker);
       await once(worker.stdout as NodeJS.ReadableStream, 'data');
       return worker;
+    },
+    async superviseWorker(how) {
+      let killed = 0;
+      const watch = (worker: ChildProcess): void => {
+        worker.once('exit', (_, signal) => {
+          if (signal !== 'SIGKILL' || !workers.delete(worker)) return;
+          killed += 1;
+          void bench.startWorker(how).then(watch);
+        });
+      };
+      watch(await bench.startWorker(how));
+      return () => killed;
     },
     async kill(worker) {
       workers.delete(worker);

@@ -22,14 +22,20 @@ export interface WorkerInput {
   codePath: string;
   /** ms that each reading and writing of a blob takes longer, so that a job lasts. */
   blobDelay: number;
+  /** The address of a host or the key of a blob: whoever asks for it ends with its process, as one without memory does. */
+  deadly: string | null;
 }
 
 const input = JSON.parse(process.argv[2] ?? '') as WorkerInput;
 const records = await openRecords(input.configuration);
 const stored = await openBlobs(input.configuration);
+function survive(what: string): void {
+  if (what === input.deadly) process.kill(process.pid, 'SIGKILL');
+}
 const blobs: BlobStore = {
   ...stored,
   async read(key, from) {
+    survive(key);
     await sleep(input.blobDelay);
     return stored.read(key, from);
   },
@@ -39,7 +45,14 @@ const blobs: BlobStore = {
   },
 };
 const { configuration } = input;
-const [resolver, geo] = [createResolver(configuration.dns), createGeo(configuration)];
+const [asked, geo] = [createResolver(configuration.dns), createGeo(configuration)];
+const resolver: typeof asked = {
+  ...asked,
+  async ptr(address) {
+    survive(address);
+    return asked.ptr(address);
+  },
+};
 const dependencies = { configuration, records, blobs, resolver, geo } as Dependencies;
 const client = new Client({ connection: Connection.lazy({ address: input.address }) });
 const log = createLog('test', process.env.DEBUG ? 'info' : 'silent');

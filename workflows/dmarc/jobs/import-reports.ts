@@ -5,9 +5,10 @@
 import { continueAsNew, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { ImportPosition } from '../../../activities/dmarc/import-some.ts';
 import type { BlobRef } from '../../../stores/blobs/port.ts';
-import { importing } from '../../activities.ts';
+import { preparing, readingMany } from '../../activities.ts';
 import { withCleanUp } from '../../jobs/clean-up.ts';
 import type { JobInput } from '../../jobs/contract.ts';
+import { survivedByAll } from '../lost-worker.ts';
 import { inline } from '../../../protocols/markdown.ts';
 
 export async function importReports(
@@ -23,17 +24,18 @@ export async function importReports(
     async () => {
       for (;;) {
         setCurrentDetails(describe(name, archive, position));
-        const { isDone, ...next } = await importing['dmarc.importSome']({ job, archive, ...position });
+        const from = { job, archive, ...position };
+        const { isDone, ...next } = await survivedByAll((lost) => readingMany['dmarc.importSome']({ ...from, lost }));
         position = next;
         if (isDone) break;
         if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof importReports>({ ...input, position });
       }
       setCurrentDetails(describe(name, archive, position));
-      await importing['dmarc.clearImport']({ job, archive });
+      await preparing['dmarc.clearImport']({ job, archive });
     },
     async ({ isStopped }) => {
       // After a failure somebody may want to look at it; it is kept for some days.
-      if (isStopped) await importing['dmarc.clearImport']({ job, archive });
+      if (isStopped) await preparing['dmarc.clearImport']({ job, archive });
     },
   );
 }

@@ -4,29 +4,33 @@
  */
 import { continueAsNew, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { RereadPosition } from '../../../activities/dmarc/reread-some.ts';
-import { rereading } from '../../activities.ts';
+import { preparing, readingMany } from '../../activities.ts';
 import { withCleanUp } from '../../jobs/clean-up.ts';
 import type { JobInput } from '../../jobs/contract.ts';
+import { survivedByAll } from '../lost-worker.ts';
 
 export async function rereadReports(input: JobInput & { position?: RereadPosition }): Promise<void> {
   const { job } = input;
   let position = input.position;
   await withCleanUp(
     async () => {
-      position ??= await rereading['dmarc.beginReread']({ job });
+      position ??= await preparing['dmarc.beginReread']({ job });
       for (;;) {
         setCurrentDetails(`**Reading anew** into generation ${position.generation}: ${position.done} reports so far.`);
-        const { isCurrent, ...next } = await rereading['dmarc.rereadSome']({ job, ...position });
+        const from: RereadPosition & { job: string } = { job, ...position };
+        const { isCurrent, ...next } = await survivedByAll((lost) =>
+          readingMany['dmarc.rereadSome']({ ...from, lost }),
+        );
         position = next;
         if (isCurrent) break;
         if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof rereadReports>({ ...input, position });
       }
       setCurrentDetails(`**Current:** generation ${position.generation}. Removing the answers from before.`);
-      await rereading['dmarc.clearReread']({ job, drop: null });
+      await preparing['dmarc.clearReread']({ job, drop: null });
     },
     async ({ isStopped }) => {
       // After a failure the next one goes on with what is there.
-      if (isStopped && position) await rereading['dmarc.clearReread']({ job, drop: position.generation });
+      if (isStopped && position) await preparing['dmarc.clearReread']({ job, drop: position.generation });
     },
   );
 }
