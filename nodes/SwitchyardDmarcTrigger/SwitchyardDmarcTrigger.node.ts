@@ -2,23 +2,22 @@
 import {
   NodeConnectionTypes,
   type IDataObject,
-  type IExecuteFunctions,
   type IHookFunctions,
-  type INodeExecutionData,
   type INodeType,
   type INodeTypeDescription,
   type ITriggerFunctions,
-  type ITriggerResponse,
   type IWebhookFunctions,
   type IWebhookResponseData,
 } from 'n8n-workflow';
 import { switchyardApiTest } from '../shared/access.ts';
 import { receiveCallback } from '../shared/callback.ts';
 import type { ClosedRun } from '../shared/contract.ts';
-import { keepRegistered, register, unregister } from '../shared/registration.ts';
+import { callbackWebhook, registeredTrigger } from '../shared/registration.ts';
 import { resultOf } from '../shared/runs.ts';
 import { itemsOf, outcomesOf, type Event, type Ingestion } from './events.ts';
 import { properties } from './properties.ts';
+
+const registered = registeredTrigger(describe);
 
 export class SwitchyardDmarcTrigger implements INodeType {
   description: INodeTypeDescription = {
@@ -36,17 +35,7 @@ export class SwitchyardDmarcTrigger implements INodeType {
     inputs: [],
     outputs: [NodeConnectionTypes.Main],
     credentials: [{ name: 'switchyardApi', required: true, testedBy: 'switchyardApiTest' }],
-    webhooks: [
-      {
-        name: 'default',
-        httpMethod: 'POST',
-        path: 'dmarc',
-        responseMode: 'onReceived',
-        responseData: 'noData',
-        ndvHideUrl: true,
-        ndvHideMethod: true,
-      },
-    ],
+    webhooks: [callbackWebhook('dmarc')],
     triggerPanel: {
       header: 'Try it with a report',
       executionsHelp: {
@@ -61,24 +50,9 @@ export class SwitchyardDmarcTrigger implements INodeType {
 
   methods = { credentialTest: { switchyardApiTest } };
 
-  webhookMethods = {
-    default: {
-      // Registering is the same whether it is there or not.
-      async checkExists(this: IHookFunctions): Promise<boolean> {
-        return false;
-      },
-      async create(this: IHookFunctions): Promise<boolean> {
-        return register(this, describe);
-      },
-      async delete(this: IHookFunctions): Promise<boolean> {
-        return unregister(this);
-      },
-    },
-  };
-
-  async trigger(this: ITriggerFunctions): Promise<ITriggerResponse> {
-    return keepRegistered(this, describe);
-  }
+  webhookMethods = registered.webhookMethods;
+  trigger = registered.trigger;
+  execute = registered.execute;
 
   async webhook(this: IWebhookFunctions): Promise<IWebhookResponseData> {
     const run = await receiveCallback<ClosedRun>(this);
@@ -91,11 +65,6 @@ export class SwitchyardDmarcTrigger implements INodeType {
     // Taken, and nothing for this workflow.
     this.getResponseObject().status(200).json({ taken: true });
     return { noWebhookResponse: true };
-  }
-
-  /** n8n would start the trigger a second time for the run that the webhook started. */
-  async execute(this: IExecuteFunctions): Promise<INodeExecutionData[][]> {
-    return [[...this.getInputData()]];
   }
 }
 

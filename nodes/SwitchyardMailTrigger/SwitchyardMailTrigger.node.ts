@@ -2,13 +2,10 @@
 import {
   NodeConnectionTypes,
   type IDataObject,
-  type IExecuteFunctions,
   type IHookFunctions,
-  type INodeExecutionData,
   type INodeType,
   type INodeTypeDescription,
   type ITriggerFunctions,
-  type ITriggerResponse,
   type IWebhookFunctions,
   type IWebhookResponseData,
 } from 'n8n-workflow';
@@ -16,7 +13,7 @@ import { switchyardApiTest } from '../shared/access.ts';
 import { downloadMessage } from '../shared/blobs.ts';
 import { receiveCallback } from '../shared/callback.ts';
 import type { BlobRef } from '../shared/contract.ts';
-import { keepRegistered, register, unregister } from '../shared/registration.ts';
+import { callbackWebhook, registeredTrigger } from '../shared/registration.ts';
 import { properties } from './properties.ts';
 
 interface MailMessage extends IDataObject {
@@ -31,6 +28,8 @@ interface Options {
   downloadMessage?: boolean;
   binaryProperty?: string;
 }
+
+const registered = registeredTrigger(describe);
 
 export class SwitchyardMailTrigger implements INodeType {
   description: INodeTypeDescription = {
@@ -49,15 +48,10 @@ export class SwitchyardMailTrigger implements INodeType {
     credentials: [{ name: 'switchyardApi', required: true, testedBy: 'switchyardApiTest' }],
     webhooks: [
       {
-        name: 'default',
-        httpMethod: 'POST',
-        path: 'mail',
+        ...callbackWebhook('mail'),
         responseMode: '={{$parameter["answer"] === "verdict" ? "responseNode" : "onReceived"}}',
-        responseData: 'noData',
         // What Switchyard reads when the graph ends without a verdict.
         responseCode: '={{$parameter["answer"] === "verdict" ? 204 : 200}}',
-        ndvHideUrl: true,
-        ndvHideMethod: true,
       },
     ],
     triggerPanel: {
@@ -75,24 +69,9 @@ export class SwitchyardMailTrigger implements INodeType {
 
   methods = { credentialTest: { switchyardApiTest } };
 
-  webhookMethods = {
-    default: {
-      // Registering is the same whether it is there or not.
-      async checkExists(this: IHookFunctions): Promise<boolean> {
-        return false;
-      },
-      async create(this: IHookFunctions): Promise<boolean> {
-        return register(this, describe);
-      },
-      async delete(this: IHookFunctions): Promise<boolean> {
-        return unregister(this);
-      },
-    },
-  };
-
-  async trigger(this: ITriggerFunctions): Promise<ITriggerResponse> {
-    return keepRegistered(this, describe);
-  }
+  webhookMethods = registered.webhookMethods;
+  trigger = registered.trigger;
+  execute = registered.execute;
 
   async webhook(this: IWebhookFunctions): Promise<IWebhookResponseData> {
     const received = await receiveCallback<MailMessage>(this);
@@ -104,11 +83,6 @@ export class SwitchyardMailTrigger implements INodeType {
         [download ? { json, binary: { [binaryProperty]: await downloadMessage(this, received.message) } } : { json }],
       ],
     };
-  }
-
-  /** n8n would start the trigger a second time for the run that the webhook started. */
-  async execute(this: IExecuteFunctions): Promise<INodeExecutionData[][]> {
-    return [[...this.getInputData()]];
   }
 }
 

@@ -2,21 +2,20 @@
 import {
   NodeConnectionTypes,
   type IDataObject,
-  type IExecuteFunctions,
   type IHookFunctions,
-  type INodeExecutionData,
   type INodeType,
   type INodeTypeDescription,
   type ITriggerFunctions,
-  type ITriggerResponse,
   type IWebhookFunctions,
   type IWebhookResponseData,
 } from 'n8n-workflow';
 import { switchyardApiTest } from '../shared/access.ts';
 import { receiveCallback } from '../shared/callback.ts';
 import { workflowOptions } from '../shared/options.ts';
-import { keepRegistered, register, unregister } from '../shared/registration.ts';
+import { callbackWebhook, registeredTrigger } from '../shared/registration.ts';
 import { properties } from './properties.ts';
+
+const registered = registeredTrigger(describe);
 
 export class SwitchyardRunTrigger implements INodeType {
   description: INodeTypeDescription = {
@@ -33,17 +32,7 @@ export class SwitchyardRunTrigger implements INodeType {
     inputs: [],
     outputs: [NodeConnectionTypes.Main],
     credentials: [{ name: 'switchyardApi', required: true, testedBy: 'switchyardApiTest' }],
-    webhooks: [
-      {
-        name: 'default',
-        httpMethod: 'POST',
-        path: 'run',
-        responseMode: 'onReceived',
-        responseData: 'noData',
-        ndvHideUrl: true,
-        ndvHideMethod: true,
-      },
-    ],
+    webhooks: [callbackWebhook('run')],
     triggerPanel: {
       header: 'Try it with a run',
       executionsHelp: {
@@ -61,35 +50,15 @@ export class SwitchyardRunTrigger implements INodeType {
     loadOptions: { getWorkflows: workflowOptions },
   };
 
-  webhookMethods = {
-    default: {
-      // Registering is the same whether it is there or not.
-      async checkExists(this: IHookFunctions): Promise<boolean> {
-        return false;
-      },
-      async create(this: IHookFunctions): Promise<boolean> {
-        return register(this, describe);
-      },
-      async delete(this: IHookFunctions): Promise<boolean> {
-        return unregister(this);
-      },
-    },
-  };
-
-  async trigger(this: ITriggerFunctions): Promise<ITriggerResponse> {
-    return keepRegistered(this, describe);
-  }
+  webhookMethods = registered.webhookMethods;
+  trigger = registered.trigger;
+  execute = registered.execute;
 
   async webhook(this: IWebhookFunctions): Promise<IWebhookResponseData> {
     const received = await receiveCallback<IDataObject>(this);
     if (received === undefined) return { noWebhookResponse: true };
     const { type: _type, ...json } = received;
     return { workflowData: [[{ json }]] };
-  }
-
-  /** n8n would start the trigger a second time for the run that the webhook started. */
-  async execute(this: IExecuteFunctions): Promise<INodeExecutionData[][]> {
-    return [[...this.getInputData()]];
   }
 }
 

@@ -2,13 +2,67 @@
  * How a trigger node is known to Switchyard: registered on activation, renewed while the workflow is active, removed
  * after. Whichever side was away, the next renewal mends it.
  */
-import type { IDataObject, IHookFunctions, ITriggerFunctions, ITriggerResponse, NodeApiError } from 'n8n-workflow';
+import type {
+  IDataObject,
+  IExecuteFunctions,
+  IHookFunctions,
+  INodeExecutionData,
+  INodeType,
+  ITriggerFunctions,
+  ITriggerResponse,
+  IWebhookDescription,
+  NodeApiError,
+} from 'n8n-workflow';
 import { callApi } from './api.ts';
 import { isAway } from './errors.ts';
 import { triggerId, workflowName, workflowPage } from './identity.ts';
 
 /** Of one kind of trigger: the fields of the registration that its parameters give. */
 export type Describe = (context: IHookFunctions | ITriggerFunctions) => IDataObject;
+
+/** Where Switchyard calls a trigger node, which answers by itself that it has taken what came. */
+export const callbackWebhook = (path: string): IWebhookDescription => ({
+  name: 'default',
+  httpMethod: 'POST',
+  path,
+  responseMode: 'onReceived',
+  responseData: 'noData',
+  ndvHideUrl: true,
+  ndvHideMethod: true,
+});
+
+interface RegisteredTrigger {
+  webhookMethods: NonNullable<INodeType['webhookMethods']>;
+  trigger(this: ITriggerFunctions): Promise<ITriggerResponse>;
+  execute(this: IExecuteFunctions): Promise<INodeExecutionData[][]>;
+}
+
+/** What every trigger node does alike, apart from what it makes of a callback. */
+export function registeredTrigger(describe: Describe): RegisteredTrigger {
+  return {
+    webhookMethods: {
+      default: {
+        // Registering is the same whether it is there or not.
+        async checkExists(this: IHookFunctions): Promise<boolean> {
+          return false;
+        },
+        async create(this: IHookFunctions): Promise<boolean> {
+          return register(this, describe);
+        },
+        async delete(this: IHookFunctions): Promise<boolean> {
+          return unregister(this);
+        },
+      },
+    },
+    async trigger(this: ITriggerFunctions): Promise<ITriggerResponse> {
+      return keepRegistered(this, describe);
+    },
+    /** n8n would start the trigger a second time for the run that the webhook started. */
+    async execute(this: IExecuteFunctions): Promise<INodeExecutionData[][]> {
+      return [[...this.getInputData()]];
+    },
+  };
+}
 
 /** How often the node looks whether something is to be done. */
 const EVERY_15_SECONDS = '*/15 * * * * *';
@@ -29,7 +83,7 @@ const kept = (context: IHookFunctions | ITriggerFunctions): Kept => context.getW
  * registers it as soon as it is back.
  * @throws NodeApiError what Switchyard refuses: an address that is taken, an n8n that it may not or cannot call
  */
-export async function register(context: IHookFunctions, describe: Describe): Promise<boolean> {
+async function register(context: IHookFunctions, describe: Describe): Promise<boolean> {
   const callbackUrl = context.getNodeWebhookUrl('default') ?? '';
   const isTest = context.getMode() === 'manual';
   try {
@@ -50,7 +104,7 @@ function inOneSentence(error: NodeApiError): NodeApiError {
 }
 
 /** Removes on deactivation. Where Switchyard is away, it finds out by itself that nobody listens any more. */
-export async function unregister(context: IHookFunctions): Promise<boolean> {
+async function unregister(context: IHookFunctions): Promise<boolean> {
   const isTest = isTestUrl(context.getNodeWebhookUrl('default') ?? '', kept(context).callbackUrl);
   if (!isTest) delete kept(context).callbackUrl;
   try {
@@ -72,7 +126,7 @@ function isTestUrl(url: string, registered: string | undefined): boolean {
 }
 
 /** Renews the registration while the workflow is active, from every start of n8n on. Never throws. */
-export function keepRegistered(context: ITriggerFunctions, describe: Describe): ITriggerResponse {
+function keepRegistered(context: ITriggerFunctions, describe: Describe): ITriggerResponse {
   let renewAt = 0;
   let reported = '';
   let isBusy = false;

@@ -87,6 +87,20 @@ export function ruleRecords(database: Database): RuleRecords {
 /** Rules change rarely and depend on each other and on the triggers: one change at a time. Reading them waits for none. */
 export const holdRules = (transaction: Database): Promise<void> => hold(transaction, 'rules');
 
+/** The rule of an address, or of the catch-all of a domain, whether or not it is on. */
+export async function ruleAt(
+  database: Database,
+  { domain, localPart }: Pick<Rule, 'domain' | 'localPart'>,
+): Promise<Rule | undefined> {
+  const row = await database
+    .selectFrom('rules')
+    .selectAll()
+    .where('domain', '=', domain)
+    .where('local_part', '=', localPart)
+    .executeTakeFirst();
+  return row && toRule(row);
+}
+
 type Change = 'added' | 'changed' | 'same';
 
 /** Inserts or replaces within a transaction that holds the rules; a rule that stays as it is is neither written nor audited. */
@@ -95,13 +109,7 @@ export async function putRule(
   wanted: Parameters<RuleRecords['put']>[0],
   actor: string,
 ): Promise<{ rule: Rule; change: Change }> {
-  const row = await transaction
-    .selectFrom('rules')
-    .selectAll()
-    .where('domain', '=', wanted.domain)
-    .where('local_part', '=', wanted.localPart)
-    .executeTakeFirst();
-  const before = row && toRule(row);
+  const before = await ruleAt(transaction, wanted);
   const now = timeNow();
   const rule: Rule = {
     id: before?.id ?? uuidv7(),
@@ -195,6 +203,12 @@ async function declareRules(
   return counts;
 }
 
+/** An address that was checked before it was stored, as rules have it. */
+export function splitAddress(address: string): Pick<Rule, 'domain' | 'localPart'> {
+  const at = address.lastIndexOf('@');
+  return { localPart: address.slice(0, at), domain: address.slice(at + 1) };
+}
+
 const addressOf = (rule: { domain: string; localPart: string }): string => `${rule.localPart}@${rule.domain}`;
 
 const sameRule = (one: Rule, other: Rule): boolean =>
@@ -202,7 +216,7 @@ const sameRule = (one: Rule, other: Rule): boolean =>
   one.enabled === other.enabled &&
   JSON.stringify(one.action) === JSON.stringify(other.action);
 
-export function toRule(row: Selectable<Tables['rules']>): Rule {
+function toRule(row: Selectable<Tables['rules']>): Rule {
   return {
     id: row.id,
     domain: row.domain,

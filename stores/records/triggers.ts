@@ -5,8 +5,8 @@
 import type { Selectable } from 'kysely';
 import { PermanentError } from '../../protocols/errors.ts';
 import { writeAudit } from './audit.ts';
-import type { Rule, Trigger, TriggerRecords } from './port.ts';
-import { holdRules, putRule, removeRule, toRule } from './rules.ts';
+import type { Trigger, TriggerRecords } from './port.ts';
+import { holdRules, putRule, removeRule, ruleAt, splitAddress } from './rules.ts';
 import { fromFlag, fromJson, timeNow, toFlag, toJson, type Database, type Tables } from './tables.ts';
 
 export function triggerRecords(database: Database): TriggerRecords {
@@ -95,14 +95,14 @@ async function claimants(database: Database, address: string): Promise<Trigger[]
 /** Makes the rules of these addresses what the live triggers say; rules of the file and of the API stay. */
 async function settle(transaction: Database, addresses: string[], actor: string): Promise<void> {
   for (const address of new Set(addresses)) {
-    const rule = await ruleOf(transaction, address);
+    const rule = await ruleAt(transaction, splitAddress(address));
     if (rule && rule.source !== 'trigger') continue;
     const [owner] = await claimants(transaction, address);
     if (owner)
       await putRule(
         transaction,
         {
-          ...split(address),
+          ...splitAddress(address),
           action: { type: 'trigger', trigger: owner.id, name: owner.name },
           source: 'trigger',
         },
@@ -114,8 +114,8 @@ async function settle(transaction: Database, addresses: string[], actor: string)
 
 /** @throws PermanentError `trigger.address_taken`, `trigger.domain_unknown` */
 async function refuseForeign(transaction: Database, trigger: Trigger, address: string): Promise<void> {
-  const { domain } = split(address);
-  const rule = await ruleOf(transaction, address);
+  const { domain } = splitAddress(address);
+  const rule = await ruleAt(transaction, splitAddress(address));
   if (rule && rule.source !== 'trigger') {
     const file = rule.source === 'file';
     if (rule.action.type === 'dmarc')
@@ -167,22 +167,6 @@ function taken(address: string, holder: string, fix: string): PermanentError {
     fix: `${fix}, or choose another address.`,
     details: { address, holder },
   });
-}
-
-async function ruleOf(database: Database, address: string): Promise<Rule | undefined> {
-  const { domain, localPart } = split(address);
-  const row = await database
-    .selectFrom('rules')
-    .selectAll()
-    .where('domain', '=', domain)
-    .where('local_part', '=', localPart)
-    .executeTakeFirst();
-  return row && toRule(row);
-}
-
-function split(address: string): { domain: string; localPart: string } {
-  const at = address.lastIndexOf('@');
-  return { localPart: address.slice(0, at), domain: address.slice(at + 1) };
 }
 
 /** `for change`: its lease and its cursor move only after the transaction. */

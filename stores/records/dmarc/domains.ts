@@ -2,7 +2,7 @@
 import { PermanentError } from '../../../protocols/errors.ts';
 import { writeAudit } from '../audit.ts';
 import type { Rule } from '../port.ts';
-import { holdRules, putRule, removeRule, toRule } from '../rules.ts';
+import { holdRules, putRule, removeRule, ruleAt, splitAddress } from '../rules.ts';
 import { timeNow, type Database } from '../tables.ts';
 import type { DmarcDomain, DmarcDomainRecords } from './port.ts';
 
@@ -20,7 +20,11 @@ export function dmarcDomainRecords(database: Database): DmarcDomainRecords {
           .values({ domain, address, created_at: added.createdAt })
           .onConflict((conflict) => conflict.column('domain').doUpdateSet({ address }))
           .execute();
-        await putRule(transaction, { ...split(address), action: { type: 'dmarc', domain }, source: 'dmarc' }, actor);
+        await putRule(
+          transaction,
+          { ...splitAddress(address), action: { type: 'dmarc', domain }, source: 'dmarc' },
+          actor,
+        );
         if (before?.address !== address)
           await writeAudit(transaction, {
             actor,
@@ -60,9 +64,9 @@ export function dmarcDomainRecords(database: Database): DmarcDomainRecords {
 async function refuseTaken(transaction: Database, domain: string, address: string): Promise<void> {
   const other = await find(transaction, 'address', address);
   if (other && other.domain !== domain) throw taken(address, `reports about ${other.domain}`);
-  const rule = await ruleOf(transaction, address);
+  const rule = await ruleAt(transaction, splitAddress(address));
   if (rule && rule.source !== 'dmarc') throw taken(address, holderOf(rule));
-  const mailDomain = split(address).domain;
+  const mailDomain = splitAddress(address).domain;
   const ours = await transaction
     .selectFrom('domains')
     .select('domain')
@@ -98,24 +102,8 @@ function taken(address: string, holder: string): PermanentError {
 
 /** The rule may have been overruled by the file since: then it is not ours to remove. */
 async function removeAddress(transaction: Database, { address }: DmarcDomain, actor: string): Promise<void> {
-  const rule = await ruleOf(transaction, address);
+  const rule = await ruleAt(transaction, splitAddress(address));
   if (rule?.source === 'dmarc') await removeRule(transaction, rule, actor);
-}
-
-async function ruleOf(database: Database, address: string) {
-  const { domain, localPart } = split(address);
-  const row = await database
-    .selectFrom('rules')
-    .selectAll()
-    .where('domain', '=', domain)
-    .where('local_part', '=', localPart)
-    .executeTakeFirst();
-  return row && toRule(row);
-}
-
-function split(address: string): { localPart: string; domain: string } {
-  const at = address.lastIndexOf('@');
-  return { localPart: address.slice(0, at), domain: address.slice(at + 1) };
 }
 
 async function find(database: Database, by: 'domain' | 'address', value: string): Promise<DmarcDomain | undefined> {
