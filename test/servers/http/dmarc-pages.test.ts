@@ -295,6 +295,8 @@ describe('an empty place says what will be there and the command that brings it'
   test('without a domain', async () => {
     const html = (await browse(empty.port, '/dmarc')).text;
     expect(html).toContain('switchyard dmarc add DOMAIN');
+    expect(html).toContain('<code>switchyard dmarc import FILE</code>');
+    expect((await browse(empty.port, '/dmarc/quarantine')).text).toContain('<code>switchyard dmarc import FILE</code>');
     expect(html).not.toMatch(/no data/i);
   });
   test('with a domain that nobody has reported about', async () => {
@@ -302,8 +304,10 @@ describe('an empty place says what will be there and the command that brings it'
     for (const tab of ['', '/sources', '/reports', '/tls', '/failures']) {
       const html = (await browse(empty.port, `/dmarc/new.example${tab}`)).text;
       expect(html, tab).toContain('<code>switchyard dmarc add new.example</code>');
+      expect(html.match(/<code>switchyard dmarc import FILE<\/code>/g), tab).toHaveLength(1);
       expect(html).not.toMatch(/no data|NaN|undefined|null/i);
     }
+    expect((await browse(empty.port, '/dmarc')).text).toContain('<code>switchyard dmarc import FILE</code>');
     for (const tab of ['/new', '/what-if', '/quarantine'])
       expect((await browse(empty.port, `/dmarc/new.example${tab}`)).text, tab).not.toMatch(/no data|NaN|undefined/i);
   });

@@ -12,7 +12,7 @@ import { rangeBefore, today } from '../../dmarc/range.ts';
 import { empty, pager, panel, tile, type Html } from '../layout.ts';
 import { ago, number, plural, share, tag } from '../words.ts';
 import { advicePanel } from './advice.ts';
-import { alignedBar, POLICY_TONE, serviceName, standingTag } from './parts.ts';
+import { alignedBar, PAST_REPORTS, POLICY_TONE, serviceName, standingTag } from './parts.ts';
 import { sourceTable } from './sources.ts';
 import { daysPanel } from './days.ts';
 import {
@@ -105,13 +105,7 @@ function waiting(view: View, refused: number): Promise<Html> {
       `switchyard dmarc add ${view.domain}`,
     ),
     view.address ?? '',
-  )}${panel(
-    'Reports of the past',
-    empty(
-      'Reports that came to another mailbox or tool until now count here too, each once. This takes them out of files, folders, Maildirs and mboxes:',
-      'switchyard dmarc import FILE',
-    ),
-  )}${
+  )}${panel('Reports of the past', html`<div class="body empty">${PAST_REPORTS}</div>`)}${
     refused > 0
       ? html`<p>
           <a href="${linkTo(view, 'quarantine')}">${plural(refused, 'mail or file', 'mails and files')}</a> came to the

@@ -3,6 +3,7 @@ import { html } from 'hono/html';
 import type { StoredFailure } from '../../../../stores/records/dmarc/queries-port.ts';
 import { factList, pager, panel, type Html } from '../layout.ts';
 import { moment, number, plural, tag } from '../words.ts';
+import { PAST_REPORTS } from './parts.ts';
 import { domainPage, linkTo, PAGE, reportLink, type View } from './view.ts';
 
 export async function failuresPage(view: View): Promise<Html> {
@@ -19,6 +20,7 @@ export async function failuresPage(view: View): Promise<Html> {
             about people's mail; the record asks for them with <code>ruf=</code>. This prints it:
           </p>
           <p><code>switchyard dmarc add ${domain}</code></p>
+          ${PAST_REPORTS}
         </div>`;
   return domainPage(view, {
     tab: 'failures',

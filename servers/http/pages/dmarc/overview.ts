@@ -5,9 +5,9 @@ import { dayBefore } from '../../../../protocols/dmarc/identity.ts';
 import type { DomainSummary } from '../../../../stores/records/dmarc/queries-port.ts';
 import type { HttpContext } from '../../context.ts';
 import { DEFAULT_DAYS, today } from '../../dmarc/range.ts';
-import { empty, head, page, panel, tile, type Html } from '../layout.ts';
+import { head, page, panel, tile, type Html } from '../layout.ts';
 import { ago, number, plural, share } from '../words.ts';
-import { alignedBar, standingTag } from './parts.ts';
+import { alignedBar, PAST_REPORTS, standingTag } from './parts.ts';
 
 export async function dmarcOverview(context: HttpContext): Promise<Html> {
   const records = context.dependencies.records.dmarc;
@@ -21,15 +21,30 @@ export async function dmarcOverview(context: HttpContext): Promise<Html> {
         'Domains',
         domains.length > 0
           ? domainTable(domains)
-          : empty(
-              'Each domain that has a report address appears here, with what receivers report about its mail. This makes an address and prints the record to publish:',
-              'switchyard dmarc add DOMAIN',
-            ),
+          : html`<div class="body empty">
+              <p>
+                Each domain that has a report address appears here, with what receivers report about its mail. This
+                makes an address and prints the record to publish:
+              </p>
+              <p><code>switchyard dmarc add DOMAIN</code></p>
+              ${PAST_REPORTS}
+            </div>`,
         domains.length > 0 ? `last ${DEFAULT_DAYS} days` : '',
       )}
-    </div>`;
+    </div>
+    ${domains.length > 0 && domains.every(({ lastReportAt }) => lastReportAt === null) ? waiting() : ''}`;
   return page({ title: 'DMARC', body, current: 'dmarc', runs: context.addresses.temporalUi });
 }
+
+/** There are domains, and no report about any. */
+const waiting = (): Html =>
+  panel(
+    'While you wait',
+    html`<div class="body empty">
+      <p>Receivers send a report a day, in the hours after midnight UTC, once the record is published.</p>
+      ${PAST_REPORTS}
+    </div>`,
+  );
 
 function subOf(domains: DomainSummary[]): string {
   if (domains.length === 0) return 'No domain is reported about yet.';

@@ -6,6 +6,12 @@ import type { SourceCounts } from '../../../../stores/records/dmarc/queries-port
 import type { Html } from '../layout.ts';
 import { share, tag, type Tone } from '../words.ts';
 
+/** Ends an empty place: what came elsewhere until now can be seen there too. */
+export const PAST_REPORTS = html`<p>
+    Reports of the past, out of files, folders and mailboxes, count here too, each once:
+  </p>
+  <p><code>switchyard dmarc import FILE</code></p>`;
+
 /** What passed and what failed, as a bar that says its figure. */
 export function alignedBar({ messages, passed }: SenderCounts): Html {
   const part = messages === 0 ? 0 : Math.round((1_000 * passed) / messages) / 10;

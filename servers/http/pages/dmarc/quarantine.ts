@@ -7,14 +7,16 @@ import type { HttpContext } from '../../context.ts';
 import { findDomain, findQuarantined } from '../../dmarc/find.ts';
 import { factList, head, page, pager, panel, type Html } from '../layout.ts';
 import { bytes, moment, plural, verdictTags } from '../words.ts';
+import { PAST_REPORTS } from './parts.ts';
 import { domainPage, linkTo, PAGE, type View } from './view.ts';
 
 const EMPTY = html`<div class="body empty">
   <p>
     Nothing. What comes to a report address and is no report, or one that no honest reporter would send, appears here
-    with its original and the reason.
+    with its original and the reason; so does what an import refuses.
   </p>
   <p><code>switchyard dmarc add DOMAIN</code></p>
+  ${PAST_REPORTS}
 </div>`;
 
 /** Of every domain. */

@@ -6,6 +6,7 @@ import { reportColumns } from '../../dmarc/columns.ts';
 import { ReportKind as Kind } from '../../dmarc/schemas.ts';
 import { pager, panel, type Html } from '../layout.ts';
 import { moment, number, plural, tag } from '../words.ts';
+import { PAST_REPORTS } from './parts.ts';
 import { dayWords, domainPage, linkTo, PAGE, rangeWords, reportLink, type View } from './view.ts';
 
 /** Rows that the file takes from the store at a time. */
@@ -35,8 +36,7 @@ export async function reportsPage(view: View): Promise<Html | Response> {
             here once, however often it is sent.
           </p>
           <p><code>switchyard dmarc add ${domain}</code></p>
-          <p>Reports of the past, out of files, folders and mailboxes:</p>
-          <p><code>switchyard dmarc import FILE</code></p>
+          ${PAST_REPORTS}
         </div>`;
   const kinds = html`<span class="links"
     >${kind === undefined ? '' : html`<a href="${linkTo(view, 'reports')}">All kinds</a>`}${Kind.options

@@ -8,7 +8,7 @@ import { sourceColumns } from '../../dmarc/columns.ts';
 import { Days, today } from '../../dmarc/range.ts';
 import { pager, panel, type Html } from '../layout.ts';
 import { number, plural } from '../words.ts';
-import { alignedBar, hostWords, serviceName, standingTag } from './parts.ts';
+import { alignedBar, hostWords, PAST_REPORTS, serviceName, standingTag } from './parts.ts';
 import {
   dayWords,
   domainPage,
@@ -133,9 +133,12 @@ function noSource(view: View, filtered: boolean): Html {
       ${filtered ? 'No source fits these filters' : 'No message is reported'} for ${rangeWords(view.range)}. Each
       address that sends in the name of the domain appears here.
     </p>
-    <p>
-      ${filtered ? html`<a href="${linkTo(view, 'sources')}">Show all sources</a>` : html`<code>switchyard dmarc add ${view.domain}</code>`}
-    </p>
+    ${
+      filtered
+        ? html`<p><a href="${linkTo(view, 'sources')}">Show all sources</a></p>`
+        : html`<p><code>switchyard dmarc add ${view.domain}</code></p>
+            ${PAST_REPORTS}`
+    }
   </div>`;
 }
 

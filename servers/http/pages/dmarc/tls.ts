@@ -3,6 +3,7 @@ import { html } from 'hono/html';
 import type { TlsTotals } from '../../../../stores/records/dmarc/queries-port.ts';
 import { panel, tile, type Html } from '../layout.ts';
 import { number, plural, share } from '../words.ts';
+import { PAST_REPORTS } from './parts.ts';
 import { dayWords, domainPage, linkTo, rangeWords, type View } from './view.ts';
 
 export async function tlsPage(view: View): Promise<Html> {
@@ -20,6 +21,7 @@ export async function tlsPage(view: View): Promise<Html> {
               to write into it:
             </p>
             <p><code>switchyard dmarc add ${domain}</code></p>
+            ${PAST_REPORTS}
           </div>`,
         );
   return domainPage(view, {
