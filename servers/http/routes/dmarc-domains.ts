@@ -7,7 +7,7 @@ import { normalizeAddress } from '../../../protocols/dmarc/address.ts';
 import { dayBefore } from '../../../protocols/dmarc/identity.ts';
 import type { DmarcRecords } from '../../../stores/records/dmarc/port.ts';
 import type { RecordCursor } from '../../../stores/records/dmarc/queries-port.ts';
-import { csvResponse, type Column } from '../csv.ts';
+import { csvResponse, csvStream, type Column } from '../csv.ts';
 import {
   dayColumns,
   recordColumns,
@@ -17,14 +17,14 @@ import {
   whatIfColumns,
   whatIfRows,
 } from '../dmarc/columns.ts';
+import { everyRecord, everyReport } from '../dmarc/every.ts';
 import { findDomain } from '../dmarc/find.ts';
+import { FileLimit, Limit, PAGE } from '../dmarc/page.ts';
 import { Day, Days, DEFAULT_DAYS, RangeQuery, rangeBefore, today, toRange } from '../dmarc/range.ts';
 import * as schemas from '../dmarc/schemas.ts';
 import { defineRoute, type Route } from '../route.ts';
 
-const PAGE = 100;
 const Format = z.object({ format: z.enum(['json', 'csv']).default('json').describe('How to write the rows.') });
-const Limit = z.object({ limit: z.coerce.number().int().min(1).max(500).default(PAGE) });
 const Flag = (words: string) => z.stringbool().default(false).describe(words);
 const Failing = z.object({ failing: Flag('Only what failed DMARC.') });
 const InRange = z.object({ from: Day.optional(), to: Day.optional() });
@@ -58,6 +58,13 @@ interface TableRoute<Query extends z.ZodObject, Row> {
     query: z.output<Query>,
     path: Record<string, string>,
   ): Promise<Table<Row>>;
+  /** All rows that are asked for, where `find` gives a page of them. */
+  every?(
+    records: DmarcRecords,
+    domain: string,
+    query: z.output<Query>,
+    path: Record<string, string>,
+  ): AsyncIterable<Row[]>;
 }
 
 /** A question about a domain with rows as its answer. */
@@ -77,14 +84,18 @@ function tableRoute<Query extends z.ZodObject, Row>(table: TableRoute<Query, Row
     async handle({ http, context, path: given, query }) {
       const records = context.dependencies.records.dmarc;
       const { domain } = await findDomain(records, given.domain ?? '');
+      const name = `${domain}-${path.split('/').at(-1)}`;
+      if (query.format === 'csv' && table.every && query.limit === undefined)
+        return csvStream(columns, table.every(records, domain, query as z.output<Query>, given), name);
       const found = await table.find(records, domain, query as z.output<Query>, given);
-      if (query.format === 'csv') return csvResponse(columns, found.items, `${domain}-${path.split('/').at(-1)}`);
+      if (query.format === 'csv') return csvResponse(columns, found.items, name);
       return http.json(found);
     },
   });
 }
 
 const DOMAIN = 'The domain that is reported about.';
+const sourceIn = ({ source = '' }: Record<string, string>): string => normalizeAddress(source) ?? source;
 const listOf = (item: z.ZodType) => z.object({ from: z.string(), to: z.string(), items: z.array(item) });
 const pageOf = (item: z.ZodType) => z.object({ items: z.array(item), next: z.string().nullable() });
 const nextOf = <Row>(items: Row[], limit: number, cursor: (last: Row) => string): string | null => {
@@ -169,29 +180,35 @@ export const dmarcDomainRoutes: readonly Route[] = [
   tableRoute({
     path: 'sources',
     summary: 'Messages by the address that they came from, most first; with `failing`, most failed first.',
-    query: RangeQuery.extend(Limit.shape)
+    description: 'The CSV file of all of them has them by address.',
+    query: RangeQuery.extend(FileLimit.shape)
       .extend(Failing.shape)
       .extend({ service: z.string().max(255).optional().describe('Only of this service; empty: of none.') }),
     body: listOf(schemas.SourceCounts),
     columns: sourceColumns,
     async find({ queries }, domain, { service, failing, limit, ...query }) {
       const range = toRange(domain, query);
-      return { ...range, items: await queries.sources({ ...range, service, failing, limit }) };
+      return { ...range, items: await queries.sources({ ...range, service, failing, limit: limit ?? PAGE }) };
     },
+    every: ({ queries }, domain, { service, failing, ...query }) =>
+      queries.everySource({ ...toRange(domain, query), service, failing }),
   }),
   tableRoute({
     path: 'new-sources',
     summary: 'Sources that were first seen lately, most messages first.',
+    description: 'The CSV file of all of them has them by address.',
     query: z
       .object({ days: Days.default(NEW_DAYS).describe('First seen within so many days.') })
-      .extend(Limit.shape)
+      .extend(FileLimit.shape)
       .extend(Failing.shape),
     body: z.object({ since: z.string(), items: z.array(schemas.SourceCounts) }),
     columns: sourceColumns,
     async find({ queries }, domain, { days, failing, limit }) {
       const since = dayBefore(today(), days - 1);
-      return { since, items: await queries.newSources({ domain, since, failing, limit }) };
+      return { since, items: await queries.newSources({ domain, since, failing, limit: limit ?? PAGE }) };
     },
+    every: ({ queries }, domain, { days, failing }) =>
+      queries.everyNewSource({ domain, since: dayBefore(today(), days - 1), failing }),
   }),
   tableRoute({
     path: 'what-if',
@@ -242,30 +259,31 @@ export const dmarcDomainRoutes: readonly Route[] = [
   tableRoute({
     path: 'sources/{source}/records',
     summary: 'Records about one source, newest report first.',
-    query: InRange.extend(Limit.shape)
+    query: InRange.extend(FileLimit.shape)
       .extend(Failing.shape)
       .extend({ before: Cursor.optional().describe('The `next` of the page before.') }),
     body: pageOf(schemas.StoredRecord),
     columns: recordColumns,
-    async find({ queries }, domain, query, { source: given = '' }) {
-      const source = normalizeAddress(given) ?? given;
-      const items = await queries.records({ domain, source, ...query });
-      return { items, next: nextOf(items, query.limit, ({ reportId, number }) => `${reportId}.${number}`) };
+    async find({ queries }, domain, { limit = PAGE, ...query }, path) {
+      const items = await queries.records({ domain, source: sourceIn(path), ...query, limit });
+      return { items, next: nextOf(items, limit, ({ reportId, number }) => `${reportId}.${number}`) };
     },
+    every: ({ queries }, domain, query, path) => everyRecord(queries, { domain, source: sourceIn(path), ...query }),
   }),
   tableRoute({
     path: 'reports',
     summary: 'Reports about a domain, newest first.',
-    query: InRange.extend(Limit.shape).extend({
+    query: InRange.extend(FileLimit.shape).extend({
       kind: schemas.ReportKind.optional(),
       before: z.string().max(64).optional().describe('The `next` of the page before.'),
     }),
     body: pageOf(schemas.Report),
     columns: reportColumns,
-    async find({ queries }, domain, query) {
-      const items = await queries.reports({ domain, ...query });
-      return { items, next: nextOf(items, query.limit, ({ id }) => id) };
+    async find({ queries }, domain, { limit = PAGE, ...query }) {
+      const items = await queries.reports({ domain, ...query, limit });
+      return { items, next: nextOf(items, limit, ({ id }) => id) };
     },
+    every: ({ queries }, domain, query) => everyReport(queries, { domain, ...query }),
   }),
   defineRoute({
     method: 'get',

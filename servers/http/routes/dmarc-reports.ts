@@ -1,14 +1,14 @@
 /** Reports one by one, with their originals, and what was refused as a report. */
 import { z } from 'zod';
-import { csvResponse } from '../csv.ts';
+import { csvResponse, csvStream } from '../csv.ts';
 import { recordColumns } from '../dmarc/columns.ts';
+import { everyReportRecord } from '../dmarc/every.ts';
 import { findQuarantined, findReport, quarantineMissing, sendOriginal } from '../dmarc/find.ts';
+import { FileLimit, Limit, PAGE } from '../dmarc/page.ts';
 import * as schemas from '../dmarc/schemas.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { ruleDomain } from '../rules.ts';
 
-const PAGE = 100;
-const Limit = z.coerce.number().int().min(1).max(500).default(PAGE);
 const REPORT = { id: 'Id of the report.' };
 const ENTRY = { id: 'Id of what is in quarantine.' };
 const ORIGINAL = 'The bytes as they came; send nothing of it to a browser to show.';
@@ -48,7 +48,7 @@ export const dmarcReportRoutes: readonly Route[] = [
     scope: 'dmarc:read',
     query: z.object({
       after: z.coerce.number().int().min(0).default(0).describe('The `next` of the page before.'),
-      limit: Limit,
+      ...FileLimit.shape,
       format: z.enum(['json', 'csv']).default('json').describe('How to write the rows.'),
     }),
     answers: {
@@ -62,9 +62,13 @@ export const dmarcReportRoutes: readonly Route[] = [
     async handle({ http, context, path, query: { after, limit, format } }) {
       const records = context.dependencies.records.dmarc;
       const { id } = await findReport(records, path.id ?? '');
-      const items = await records.queries.reportRecords(id, after, limit);
-      if (format === 'csv') return csvResponse(recordColumns, items, `report-${id}`);
-      return http.json({ items, next: items.length === limit ? (items.at(-1)?.number ?? null) : null });
+      const name = `report-${id}`;
+      if (format === 'csv' && limit === undefined)
+        return csvStream(recordColumns, everyReportRecord(records.queries, id, after), name);
+      const most = limit ?? PAGE;
+      const items = await records.queries.reportRecords(id, after, most);
+      if (format === 'csv') return csvResponse(recordColumns, items, name);
+      return http.json({ items, next: items.length === most ? (items.at(-1)?.number ?? null) : null });
     },
   }),
   defineRoute({
@@ -91,7 +95,7 @@ export const dmarcReportRoutes: readonly Route[] = [
     query: z.object({
       domain: z.string().max(255).optional().describe('Only what came to the address of this domain.'),
       before: z.string().max(64).optional().describe('The `next` of the page before.'),
-      limit: Limit,
+      ...Limit.shape,
     }),
     answers: {
       200: {

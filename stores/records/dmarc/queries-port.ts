@@ -138,7 +138,10 @@ export interface DmarcQueries {
   sources(
     range: Range & { service?: string; source?: string; failing?: boolean; skip?: number; limit?: number },
   ): Promise<SourceCounts[]>;
-  /** All of them, by address, some hundred at a time. */
+  /**
+   * All of them, by address, some hundred at a time.
+   * @throws TemporaryError `dmarc.generation_over`: they were read anew meanwhile, and what was given is not all
+   */
   everySource(range: Range & { service?: string; failing?: boolean }): AsyncIterable<SourceCounts[]>;
   /** Those first seen on or after the day, most messages first, at most 500; `failing` and `skip` as above. */
   newSources(options: {
@@ -148,6 +151,8 @@ export interface DmarcQueries {
     skip?: number;
     limit?: number;
   }): Promise<SourceCounts[]>;
+  /** All of them, by address, as `everySource` gives them. */
+  everyNewSource(options: { domain: string; since: string; failing?: boolean }): AsyncIterable<SourceCounts[]>;
   countNewSources(options: { domain: string; since: string }): Promise<number>;
   whatIf(range: Range): Promise<WhatIf>;
   /** The policy in the newest report about the domain itself, and the day it is of. */

@@ -9,7 +9,7 @@ import { currentGeneration } from './generations.ts';
 import { listQueries } from './lists.ts';
 import type { DmarcQueries, Range, WhatIf, WhatIfService } from './queries-port.ts';
 import { monthsIn } from './range.ts';
-import { everySource, largestSources, newestSources } from './sources.ts';
+import { everyNewSource, everySource, largestSources, newestSources } from './sources.ts';
 import { organizationOf } from './sums.ts';
 import { tlsQueries } from './tls-queries.ts';
 
@@ -106,6 +106,7 @@ export function dmarcQueries(database: Database): DmarcQueries {
     sources: ({ domain, from, to, ...wanted }) => largestSources(database, { domain, from, to }, wanted),
     everySource: ({ domain, from, to, ...wanted }) => everySource(database, { domain, from, to }, wanted),
     newSources: (wanted) => newestSources(database, wanted),
+    everyNewSource: (wanted) => everyNewSource(database, wanted),
     async countNewSources({ domain, since }) {
       const { count } = await database
         .selectFrom('dmarc_sources')

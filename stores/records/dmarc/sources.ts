@@ -5,6 +5,7 @@
  * were seen beside the range as well; and it is over when no bound that is left can reach into the answer.
  */
 import { sql } from 'kysely';
+import { TemporaryError } from '../../../protocols/errors.ts';
 import { pageSize, type Database } from '../tables.ts';
 import { currentGeneration } from './generations.ts';
 import { dmarcHostRecords } from './hosts.ts';
@@ -63,7 +64,7 @@ export async function* everySource(
       .limit(AT_ONCE)
       .execute();
     const last = candidates.at(-1);
-    if (!last) return;
+    if (!last) return refuseReplaced(database, generation);
     const inRange = new Map<string, Counts>();
     await sumUp(database, generation, range, candidates, wanted, inRange);
     const found = candidates.flatMap(({ source }) => {
@@ -78,21 +79,58 @@ export async function* everySource(
 /** Those that were first seen on or after a day: all that was ever reported of them is new. */
 export async function newestSources(
   database: Database,
-  { domain, since, failing, limit, skip = 0 }: { domain: string; since: string } & Wanted,
+  { domain, since, failing, limit, skip = 0 }: NewWanted & Pick<Wanted, 'limit' | 'skip'>,
 ): Promise<SourceCounts[]> {
   const generation = await generationNow(database);
-  let query = database
-    .selectFrom('dmarc_sources')
-    .select(['source', ...COUNTS])
-    .where('generation', '=', generation)
-    .where('domain', '=', domain)
-    .where('first_day', '>=', since)
+  const query = newOf(database, generation, { domain, since, failing })
     .orderBy(failing ? sql`messages - passed` : sql`messages`, 'desc')
     .orderBy('source')
     .limit(pageSize(limit))
     .offset(skip);
-  if (failing) query = query.where(sql<boolean>`messages > passed`);
   return describeSources(database, generation, domain, await query.execute());
+}
+
+/** Of the same, every one, as `everySource` gives them. */
+export async function* everyNewSource(database: Database, wanted: NewWanted): AsyncGenerator<SourceCounts[]> {
+  const generation = await generationNow(database);
+  for (let after = ''; ;) {
+    const sources = await newOf(database, generation, wanted)
+      .where('source', '>', after)
+      .orderBy('source')
+      .limit(AT_ONCE)
+      .execute();
+    const last = sources.at(-1);
+    if (!last) return refuseReplaced(database, generation);
+    yield describeSources(database, generation, wanted.domain, sources);
+    after = last.source;
+  }
+}
+
+interface NewWanted {
+  domain: string;
+  since: string;
+  failing?: boolean;
+}
+
+function newOf(database: Database, generation: number, { domain, since, failing }: NewWanted) {
+  const query = database
+    .selectFrom('dmarc_sources')
+    .select(['source', ...COUNTS])
+    .where('generation', '=', generation)
+    .where('domain', '=', domain)
+    .where('first_day', '>=', since);
+  return failing ? query.where(sql<boolean>`messages > passed`) : query;
+}
+
+/** Rows of a generation that is not current any more are removed, under whoever walks through them. */
+async function refuseReplaced(database: Database, generation: number): Promise<void> {
+  if ((await generationNow(database)) === generation) return;
+  throw new TemporaryError({
+    code: 'dmarc.generation_over',
+    message: 'The reports were read anew while their sources were listed, so the list is not whole.',
+    fix: 'Ask again.',
+    details: { generation },
+  });
 }
 
 const COUNTS = ['messages', 'passed', 'dkim', 'spf', 'quarantined', 'rejected'] as const;

@@ -1,5 +1,5 @@
 /** Pages and files of a domain with more rows than a page has: a page is short, a file is whole. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { record, report } from '../../stores/contract/dmarc.ts';
 import { browse, startService, type Service } from './service.ts';
 
@@ -52,9 +52,50 @@ test('a page has fifty of many addresses, and says which', async () => {
 test('a file has every row: reports, addresses, and records of an address', async () => {
   expect(await lines('/reports?format=csv')).toHaveLength(1 + REPORTS);
   expect(await lines('/sources?format=csv')).toHaveLength(1 + REPORTS + 1);
+  expect(await lines('/new?format=csv')).toHaveLength(1 + REPORTS + 1);
   const records = await lines('/sources/192.0.2.1?format=csv');
   expect(records).toHaveLength(1 + REPORTS);
   expect(new Set(records).size).toBe(1 + REPORTS);
+});
+
+describe('a file of the API', () => {
+  const ask = async (path: string) => (await service.call('GET', `/v1/dmarc/${path}`)).text.trim().split('\r\n');
+  const about = `domains/${DOMAIN}`;
+
+  test.each([
+    ['reports', `${about}/reports?format=csv`, REPORTS],
+    ['sources', `${about}/sources?format=csv`, REPORTS + 1],
+    ['failing sources', `${about}/sources?format=csv&failing=true`, REPORTS],
+    ['new sources', `${about}/new-sources?format=csv`, REPORTS + 1],
+    ['records of a source', `${about}/sources/192.0.2.1/records?format=csv`, REPORTS],
+  ])('has every row: %s', async (_what, path, rows) => {
+    const found = await ask(path);
+    expect(found).toHaveLength(1 + rows);
+    expect(new Set(found).size).toBe(1 + rows);
+    // Who wants less says so.
+    expect(await ask(`${path}&limit=7`)).toHaveLength(1 + 7);
+  });
+
+  test('has every row: records of a report', async () => {
+    const { reports, generations } = service.records.dmarc;
+    const { number } = await generations.current();
+    const records = Array.from({ length: 1_201 }, (_, at) => record({ source: '192.0.2.9', count: at + 1 }, at + 1));
+    const { id } = await reports.publish(report({ domain: 'large.example' }), { kind: 'aggregate', records }, number);
+    const counts = (found: string[]) =>
+      found.slice(1).map((line) => Number(/,192\.0\.2\.9,[^,]*,(\d+),/.exec(line)?.[1]));
+    const found = await ask(`reports/${id}/records?format=csv`);
+    expect(found[0]).toMatch(/,source,service,messages,/);
+    expect(counts(found)).toEqual(records.map(({ record: { count: messages } }) => messages));
+    expect(counts(await ask(`reports/${id}/records?format=csv&after=1000`))).toEqual(
+      Array.from({ length: 201 }, (_, at) => 1_001 + at),
+    );
+    expect(await ask(`reports/${id}/records?format=csv&limit=3`)).toHaveLength(1 + 3);
+  });
+
+  test('in JSON a page is a page', async () => {
+    const { json } = await service.call('GET', `/v1/dmarc/${about}/reports`);
+    expect([json.items.length, typeof json.next]).toEqual([100, 'string']);
+  });
 });
 
 test('in the first weeks of a domain nothing is called new beside the rest', async () => {

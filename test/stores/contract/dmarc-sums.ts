@@ -339,6 +339,12 @@ async function expectDirectCount(records: Records, domain: string): Promise<void
     );
     expect(await queries.newSources({ domain, since: from, limit: 500 })).toMatchObject(expected);
     expect(await queries.countNewSources({ domain, since: from })).toBe(expected.length);
+    for (const failing of [false, true])
+      expect(await all(queries.everyNewSource({ domain, since: from, failing }))).toMatchObject(
+        expected
+          .filter(({ messages, passed }) => !failing || messages > passed)
+          .sort((one, other) => (one.source < other.source ? -1 : 1)),
+      );
     await expectWhatIf(records, range, within);
   }
   expect(await queries.firstDay(domain)).toBe(rows.map(({ day }) => day).sort()[0]);

@@ -600,7 +600,14 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
       });
       await reports.publish(report({ domain, reportId: '3', id: during.id }), content, number);
       expect(await queries.totals(week())).toMatchObject({ messages: 14 });
+      // Who is in the middle of a list of the old ones is told, and does not take it for whole.
+      const lists = [
+        queries.everySource({ ...week(), failing: false }),
+        queries.everyNewSource({ domain, since: week().from }),
+      ].map((one) => one[Symbol.asyncIterator]());
+      for (const list of lists) expect(await list.next()).toMatchObject({ done: false });
       expect(await generations.switchTo(number)).toBe(0);
+      for (const list of lists) await expect(list.next()).rejects.toMatchObject({ code: 'dmarc.generation_over' });
       expect(await generations.switchTo(number)).toBe(0);
       expect(await generations.current()).toMatchObject({ number, parser: 2 });
       expect(await queries.totals(week())).toMatchObject({ messages: 8, reports: 2 });

@@ -1,16 +1,15 @@
 /** Reports about a domain, newest first. */
 import { html } from 'hono/html';
 import type { DmarcReport, ReportKind } from '../../../../stores/records/dmarc/port.ts';
-import { csvStream, everyPage } from '../../csv.ts';
+import { csvStream } from '../../csv.ts';
 import { reportColumns } from '../../dmarc/columns.ts';
+import { everyReport } from '../../dmarc/every.ts';
 import { ReportKind as Kind } from '../../dmarc/schemas.ts';
 import { pager, panel, type Html } from '../layout.ts';
 import { moment, number, plural, tag } from '../words.ts';
 import { PAST_REPORTS } from './parts.ts';
 import { dayWords, domainPage, linkTo, PAGE, rangeWords, reportLink, type View } from './view.ts';
 
-/** Rows that the file takes from the store at a time. */
-const CSV_ROWS = 500;
 export const KIND_WORDS: Record<ReportKind, string> = {
   aggregate: 'aggregate report',
   tls: 'TLS report',
@@ -21,10 +20,8 @@ export async function reportsPage(view: View): Promise<Html | Response> {
   const { records, domain, range, search } = view;
   const kind = Kind.safeParse(search.get('kind')).data;
   const before = search.get('before') ?? undefined;
-  if (search.get('format') === 'csv') {
-    const next = (last?: DmarcReport) => records.queries.reports({ ...range, kind, before: last?.id, limit: CSV_ROWS });
-    return csvStream(reportColumns, everyPage(CSV_ROWS, next), `${domain}-reports`);
-  }
+  if (search.get('format') === 'csv')
+    return csvStream(reportColumns, everyReport(records.queries, { ...range, kind }), `${domain}-reports`);
   const items = await records.queries.reports({ ...range, kind, before, limit: PAGE });
   const filter: Record<string, string> = kind === undefined ? {} : { kind };
   const table =

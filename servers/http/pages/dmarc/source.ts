@@ -2,16 +2,14 @@
 import { html } from 'hono/html';
 import { normalizeAddress } from '../../../../protocols/dmarc/address.ts';
 import type { RecordCursor, SourceCounts } from '../../../../stores/records/dmarc/queries-port.ts';
-import { csvStream, everyPage } from '../../csv.ts';
+import { csvStream } from '../../csv.ts';
 import { recordColumns } from '../../dmarc/columns.ts';
+import { everyRecord } from '../../dmarc/every.ts';
 import { pager, panel, type Html } from '../layout.ts';
 import { number, plural, share } from '../words.ts';
 import { hostWords, serviceName, standingTag } from './parts.ts';
 import { recordTable } from './records.ts';
 import { dayWords, domainPage, linkTo, PAGE, rangeWords, sourceLink, type View } from './view.ts';
-
-/** Rows that the file takes from the store at a time. */
-const CSV_ROWS = 500;
 
 export async function sourcePage(view: View, given: string): Promise<Html | Response> {
   const { records, domain, range, search } = view;
@@ -19,11 +17,8 @@ export async function sourcePage(view: View, given: string): Promise<Html | Resp
   const failing = search.get('failing') === '1';
   const filter: Record<string, string> = failing ? { failing: '1' } : {};
   const before = cursorOf(search.get('before'));
-  if (search.get('format') === 'csv') {
-    const next = (last?: RecordCursor) =>
-      records.queries.records({ ...range, source, failing, before: last, limit: CSV_ROWS });
-    return csvStream(recordColumns, everyPage(CSV_ROWS, next), `${domain}-${source}`);
-  }
+  if (search.get('format') === 'csv')
+    return csvStream(recordColumns, everyRecord(records.queries, { ...range, source, failing }), `${domain}-${source}`);
   const [items, [known], hosts] = await Promise.all([
     records.queries.records({ ...range, source, failing, before, limit: PAGE }),
     records.queries.sources({ ...range, source, limit: 1 }),

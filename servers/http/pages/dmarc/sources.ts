@@ -3,7 +3,7 @@ import { html } from 'hono/html';
 import { hasWeekBefore, NEW_DAYS } from '../../../../activities/dmarc/newcomers.ts';
 import { dayBefore } from '../../../../protocols/dmarc/identity.ts';
 import type { SourceCounts } from '../../../../stores/records/dmarc/queries-port.ts';
-import { csvResponse, csvStream } from '../../csv.ts';
+import { csvStream } from '../../csv.ts';
 import { sourceColumns } from '../../dmarc/columns.ts';
 import { Days, today } from '../../dmarc/range.ts';
 import { pager, panel, type Html } from '../layout.ts';
@@ -21,9 +21,6 @@ import {
   sourceLink,
   type View,
 } from './view.ts';
-
-/** Rows of the file; the store answers no more at once. */
-const MOST = 500;
 
 export async function sourcesPage(view: View): Promise<Html | Response> {
   const { records, domain, range, search } = view;
@@ -64,13 +61,11 @@ export async function newSourcesPage(view: View): Promise<Html | Response> {
   const failing = search.get('failing') === '1';
   const days = Days.safeParse(search.get('new')).data ?? NEW_DAYS;
   const since = dayBefore(today(), days - 1);
-  const isCsv = search.get('format') === 'csv';
+  const wanted = { domain, since, failing };
+  if (search.get('format') === 'csv')
+    return csvStream(sourceColumns, records.queries.everyNewSource(wanted), `${domain}-new-sources`);
   const skip = skipOf(search, 'skip');
-  const items = await records.queries.newSources({
-    ...{ domain, since, failing },
-    ...(isCsv ? { limit: MOST } : { skip, limit: PAGE }),
-  });
-  if (isCsv) return csvResponse(sourceColumns, items, `${domain}-new-sources`);
+  const items = await records.queries.newSources({ ...wanted, skip, limit: PAGE });
   const own = { ...view, period: { from: since, to: today() } };
   const period = { ...(days === NEW_DAYS ? {} : { new: String(days) }) };
   const other = failing
