@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { runServer } from '../servers/process.ts';
 import type { StartServer } from '../servers/server.ts';
+import { printHelp } from './usage.ts';
 
 /**
  * @param load the server, which is loaded only when it is to run
@@ -18,10 +19,7 @@ export async function serverCommand(
     args,
     options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
   });
-  if (values.help) {
-    process.stdout.write(helpOf(name, summary));
-    return 0;
-  }
+  if (values.help) return printHelp(helpOf(name, summary));
   return runServer(name, await load(), values.config);
 }
 

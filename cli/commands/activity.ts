@@ -3,11 +3,10 @@ import { parseArgs } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { activityPage, Outcomes } from '../../servers/http/activity.ts';
 import { TimeOrAge } from '../../servers/http/schemas.ts';
-import { loadConfiguration } from '../../stores/configuration/load.ts';
-import { openRecords } from '../../stores/records/open.ts';
 import type { ActivityFilter, MailActivity, Outcome, Records } from '../../stores/records/port.ts';
+import { COMMON_OPTIONS, withRecords } from '../records-command.ts';
 import { columnWidths, formatRow, formatTable, terminalWidth, type Column } from '../table.ts';
-import { UsageError } from '../usage.ts';
+import { printHelp, UsageError } from '../usage.ts';
 
 export const summary = 'Show what came in and what became of it';
 
@@ -44,17 +43,11 @@ export async function run(args: string[]): Promise<number> {
       since: { type: 'string' },
       until: { type: 'string' },
       limit: { type: 'string' },
-      json: { type: 'boolean' },
       follow: { type: 'boolean', short: 'f' },
-      config: { type: 'string' },
-      verbose: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
+      ...COMMON_OPTIONS,
     },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   const limit = Number(values.limit ?? DEFAULT_LIMIT);
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT)
     throw new UsageError(`--limit is a number from 1 to ${MAX_LIMIT}.`);
@@ -67,17 +60,14 @@ export async function run(args: string[]): Promise<number> {
     limit,
   };
   const outcomes = outcomesOf(values.outcome);
-  const records = await openRecords(await loadConfiguration({ file: values.config }));
-  try {
+  return withRecords(values.config, async (records) => {
     const { items, next } = await activityPage(records, filter, outcomes);
-    print(items, values.json ?? false, values.follow ?? false);
+    print(items, values.json, values.follow ?? false);
     if (next && !values.json && !values.follow && process.stdout.isTTY)
       process.stderr.write(`\n  Older ones:  --limit ${Math.min(limit * 5, MAX_LIMIT)}\n`);
-    if (values.follow) await follow(records, filter, outcomes, items, values.json ?? false);
-  } finally {
-    await records.close();
-  }
-  return 0;
+    if (values.follow) await follow(records, filter, outcomes, items, values.json);
+    return 0;
+  });
 }
 
 function time(text: string | undefined, option: string): string | undefined {

@@ -2,6 +2,7 @@
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ONE_SIGNAL_MS } from '../../servers/process.ts';
+import { printHelp } from '../usage.ts';
 
 export const summary = 'Send real mail through an installation of its own and check what arrives';
 
@@ -35,10 +36,7 @@ export async function run(args: string[]): Promise<number> {
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
 
   const stop = new AbortController();
   const stopped = new Promise<void>((resolve) =>

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { examine } from '../doctor/examine.ts';
 import type { Finding } from '../doctor/check.ts';
 import { formatTable, paint, type State } from '../table.ts';
+import { printHelp } from '../usage.ts';
 
 export const summary = 'Look for the usual causes of trouble, and say the fix';
 
@@ -25,10 +26,7 @@ export async function run(args: string[]): Promise<number> {
       help: { type: 'boolean', short: 'h' },
     },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   const findings = await examine(values.config);
   const failing = findings.filter(({ state }) => state === 'fail');
   if (values.json) process.stdout.write(`${JSON.stringify({ ok: failing.length === 0, findings }, null, 2)}\n`);

@@ -1,6 +1,6 @@
 /** `switchyard editor`: the n8n editor that `up` starts. */
 import { parseArgs } from 'node:util';
-import { UsageError } from '../usage.ts';
+import { printHelp, typedWrong } from '../usage.ts';
 
 export const summary = 'Install the n8n editor ahead of the first start';
 
@@ -17,11 +17,8 @@ export async function run(args: string[]): Promise<number> {
     allowPositionals: true,
     options: { verbose: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
-  if (positionals.length !== 1 || positionals[0] !== 'install') throw new UsageError(`Write it like this:\n${HELP}`);
+  if (values.help) return printHelp(HELP);
+  if (positionals.length !== 1 || positionals[0] !== 'install') throw typedWrong(HELP);
   const { createProgress } = await import('../progress.mjs');
   const { provideEditor } = await import('../editor/provide.ts');
   const { version, folder } = await provideEditor({ progress: createProgress() });

@@ -3,6 +3,7 @@ import { constants, copyFileSync, existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { PermanentError } from '../../protocols/errors.ts';
+import { printHelp } from '../usage.ts';
 
 export const summary = 'Write a commented switchyard.yaml to begin with';
 
@@ -16,10 +17,7 @@ const HELP = `switchyard init
 
 export async function run(args: string[]): Promise<number> {
   const { values } = parseArgs({ args, options: { help: { type: 'boolean', short: 'h' } } });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   const file = resolve('switchyard.yaml');
   if (existsSync(file)) {
     throw new PermanentError({

@@ -5,16 +5,15 @@ import { TimeOrAge } from '../../servers/http/schemas.ts';
 import { cancelJob, jobMissing } from '../../servers/jobs/request.ts';
 import { runUrl } from '../../servers/temporal.ts';
 import { resolveAddresses } from '../../stores/configuration/addresses.ts';
-import { loadConfiguration } from '../../stores/configuration/load.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 import type { Job } from '../../stores/records/jobs-port.ts';
-import { openRecords } from '../../stores/records/open.ts';
 import type { Records } from '../../stores/records/port.ts';
 import { ACTOR, openDesk, sayIfUnheard } from '../jobs/desk.ts';
 import { countOf, followJob, logLine, sayEnd, stateCell } from '../jobs/follow.ts';
 import { elapsedText } from '../progress.mjs';
+import { COMMON_OPTIONS, withRecords } from '../records-command.ts';
 import { formatTable, type Cell } from '../table.ts';
-import { UsageError } from '../usage.ts';
+import { printHelp, typedWrong, UsageError } from '../usage.ts';
 
 export const summary = 'Show long jobs, their logs, and stop one';
 
@@ -41,33 +40,22 @@ export async function run(args: string[]): Promise<number> {
       since: { type: 'string' },
       limit: { type: 'string' },
       follow: { type: 'boolean', short: 'f' },
-      json: { type: 'boolean' },
-      config: { type: 'string' },
-      verbose: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
+      ...COMMON_OPTIONS,
     },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   const [action = 'list', id, ...rest] = positionals;
   const needsId = ['show', 'log', 'cancel'].includes(action);
-  if (rest.length > 0 || (id !== undefined) !== needsId || (!needsId && action !== 'list'))
-    throw new UsageError(`Write it like this:\n${HELP}`);
+  if (rest.length > 0 || (id !== undefined) !== needsId || (!needsId && action !== 'list')) throw typedWrong(HELP);
   const filter = filterOf(values);
-  const configuration = await loadConfiguration({ file: values.config });
-  const records = await openRecords(configuration);
-  try {
-    if (id === undefined) return await list(records, filter, values.json ?? false);
+  return withRecords(values.config, async (records, configuration) => {
+    if (id === undefined) return await list(records, filter, values.json);
     if (action === 'cancel') return await cancel(configuration, records, id);
     const job = await records.jobs.get(id);
     if (!job) throw jobMissing(id);
-    if (action === 'show') return show(job, configuration, values.json ?? false);
+    if (action === 'show') return show(job, configuration, values.json);
     return await log(records, job, values.follow ?? false);
-  } finally {
-    await records.close();
-  }
+  });
 }
 
 type Filter = Parameters<Records['jobs']['list']>[0];

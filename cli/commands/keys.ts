@@ -3,14 +3,13 @@ import { parseArgs } from 'node:util';
 import { PermanentError } from '../../protocols/errors.ts';
 import { toAsciiDomain } from '../../protocols/mail/address.ts';
 import { suggestRecords } from '../../protocols/mail/dns-record.ts';
-import { loadConfiguration } from '../../stores/configuration/load.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 import { openKeys } from '../../stores/keys/open.ts';
 import type { KeyStore, PublicKeyRecord } from '../../stores/keys/port.ts';
-import { openRecords } from '../../stores/records/open.ts';
 import type { Records } from '../../stores/records/port.ts';
+import { COMMON_OPTIONS, withRecords } from '../records-command.ts';
 import { formatTable } from '../table.ts';
-import { UsageError } from '../usage.ts';
+import { printHelp, typedWrong } from '../usage.ts';
 
 export const summary = 'Make DKIM and ARC keys, and print the DNS records to publish';
 
@@ -44,35 +43,25 @@ export async function run(args: string[]): Promise<number> {
     options: {
       selector: { type: 'string' },
       zone: { type: 'boolean', default: false },
-      json: { type: 'boolean', default: false },
-      config: { type: 'string' },
-      verbose: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
+      ...COMMON_OPTIONS,
     },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   const [action = 'list', subject, ...rest] = positionals;
   if (
     rest.length > 0 ||
     !['list', 'create', 'records'].includes(action) ||
     (action === 'list') !== (subject === undefined)
   )
-    throw new UsageError(`Write it like this:\n${HELP}`);
+    throw typedWrong(HELP);
 
-  const configuration = await loadConfiguration({ file: values.config });
-  const records = await openRecords(configuration);
-  try {
+  return withRecords(values.config, async (records, configuration) => {
     const keys = await openKeys(records, configuration);
     if (subject === undefined) return list(await keys.list(), values.json);
     const domain = toAsciiDomain(subject);
     if (action === 'create') return await create(domain, values.selector, { keys, records, configuration });
     return print(publications(await newest(keys, domain), configuration), domain, values);
-  } finally {
-    await records.close();
-  }
+  });
 }
 
 function list(keys: PublicKeyRecord[], json: boolean): number {

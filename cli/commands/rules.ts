@@ -8,12 +8,11 @@ import {
   ruleAddress,
   ruleDomain,
 } from '../../servers/http/rules.ts';
-import { loadConfiguration } from '../../stores/configuration/load.ts';
-import { openRecords } from '../../stores/records/open.ts';
 import type { Records, RuleAction } from '../../stores/records/port.ts';
 import { PermanentError } from '../../protocols/errors.ts';
+import { COMMON_OPTIONS, withRecords } from '../records-command.ts';
 import { formatTable } from '../table.ts';
-import { UsageError } from '../usage.ts';
+import { printHelp, typedWrong, UsageError } from '../usage.ts';
 
 export const summary = 'List, add and remove the rules for mail';
 
@@ -33,27 +32,18 @@ export async function run(args: string[]): Promise<number> {
     options: {
       forward: { type: 'string', multiple: true },
       drop: { type: 'boolean' },
-      json: { type: 'boolean' },
-      config: { type: 'string' },
-      verbose: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
+      ...COMMON_OPTIONS,
     },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   const [action = 'list', subject] = positionals;
-  const records = await openRecords(await loadConfiguration({ file: values.config }));
-  try {
-    if (action === 'list') return await list(records, subject, values.json ?? false);
+  return withRecords(values.config, async (records) => {
+    if (action === 'list') return await list(records, subject, values.json);
     if (action === 'add' && subject)
       return await add(records, subject, actionOf(values.forward ?? [], values.drop ?? false));
     if (action === 'remove' && subject) return await remove(records, subject);
-    throw new UsageError(`Write it like this:\n${HELP}`);
-  } finally {
-    await records.close();
-  }
+    throw typedWrong(HELP);
+  });
 }
 
 async function list(records: Records, domain: string | undefined, json: boolean): Promise<number> {

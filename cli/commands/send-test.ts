@@ -9,7 +9,7 @@ import type { Configuration } from '../../stores/configuration/schema.ts';
 import { openRecords } from '../../stores/records/open.ts';
 import { compose } from '../demo/messages.ts';
 import { submit, type Told } from '../demo/send.ts';
-import { UsageError } from '../usage.ts';
+import { printHelp, UsageError } from '../usage.ts';
 
 export const summary = 'Send a small mail to the running installation';
 
@@ -36,10 +36,7 @@ export async function run(args: string[]): Promise<number> {
       help: { type: 'boolean', short: 'h' },
     },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   const configuration = await loadConfiguration({ file: values.config });
   const addresses = resolveAddresses(configuration);
   const to = values.to ?? defaultRecipient(configuration);

@@ -15,7 +15,7 @@ import { loadConfiguration } from '../../stores/configuration/load.ts';
 import type { Records } from '../../stores/records/port.ts';
 import { formatTable } from '../table.ts';
 import { applyDeclarations } from '../up/prepare.ts';
-import { UsageError } from '../usage.ts';
+import { printHelp, UsageError } from '../usage.ts';
 
 export const summary = 'Run one step here: JSON in, JSON out';
 
@@ -57,10 +57,7 @@ export async function run(args: string[]): Promise<number> {
     return 0;
   }
   const step = findStep(name);
-  if (values.help) {
-    process.stdout.write(describe(step));
-    return 0;
-  }
+  if (values.help) return printHelp(describe(step));
   if (step.repeat === 'needs-key' && !values.key)
     throw new UsageError(`${name} acts on the world: give --key TEXT, the same for every repeat of the same act.`);
   const input = await readInput(values);

@@ -1,13 +1,12 @@
 /** `switchyard triggers`: which n8n workflows are called when mail comes or runs end. */
 import { parseArgs } from 'node:util';
-import { loadConfiguration } from '../../stores/configuration/load.ts';
-import { openRecords } from '../../stores/records/open.ts';
 import type { Records, Trigger } from '../../stores/records/port.ts';
 import { showTrigger } from '../../servers/http/routes/triggers.ts';
 import { DEFAULT_OUTCOMES } from '../../servers/triggers/outcomes.ts';
 import { PermanentError } from '../../protocols/errors.ts';
+import { COMMON_OPTIONS, withRecords } from '../records-command.ts';
 import { formatTable } from '../table.ts';
-import { UsageError } from '../usage.ts';
+import { printHelp, typedWrong } from '../usage.ts';
 
 export const summary = 'List and remove what n8n workflows have registered for';
 
@@ -24,25 +23,16 @@ export async function run(args: string[]): Promise<number> {
     args,
     allowPositionals: true,
     options: {
-      json: { type: 'boolean' },
-      config: { type: 'string' },
-      verbose: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
+      ...COMMON_OPTIONS,
     },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   const [action = 'list', subject] = positionals;
-  const records = await openRecords(await loadConfiguration({ file: values.config }));
-  try {
-    if (action === 'list' && subject === undefined) return await list(records, values.json ?? false);
+  return withRecords(values.config, async (records) => {
+    if (action === 'list' && subject === undefined) return await list(records, values.json);
     if (action === 'remove' && subject) return await remove(records, subject);
-    throw new UsageError(`Write it like this:\n${HELP}`);
-  } finally {
-    await records.close();
-  }
+    throw typedWrong(HELP);
+  });
 }
 
 async function list(records: Records, json: boolean): Promise<number> {

@@ -5,6 +5,7 @@ import { ONE_SIGNAL_MS } from '../../servers/process.ts';
 import { localUrl } from '../../stores/configuration/addresses.ts';
 import { createProgress, type Progress } from '../progress.mjs';
 import type { Installation } from '../up/installation.ts';
+import { printHelp } from '../usage.ts';
 
 export const summary = 'Start everything here and watch it (Ctrl-C stops it)';
 
@@ -42,10 +43,7 @@ export async function run(args: string[]): Promise<number> {
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
 
   const stop = stopRequest();
   const { startInstallation } = await import('../up/installation.ts');
