@@ -28,7 +28,8 @@ const PassOrFail = z.enum(['pass', 'fail']).nullable();
 const PolicyWord = z.enum(POLICIES).nullable();
 const Alignment = z.enum(['r', 's']).nullable();
 
-const RecordShown = z.object({
+/** A record as answers have it, in which extensions are counted. */
+export const RecordShown = z.object({
   sourceIp: z.string(),
   count: z.number().int(),
   evaluated: z.object({

@@ -1,14 +1,11 @@
 /** Reports and answers as the API shows them. Each schema is checked by the compiler against the port it shows. */
 import { z } from 'zod';
+import { RecordShown } from '../../../activities/dmarc/parse-report.ts';
 import { ReportMail } from '../../../activities/dmarc/quarantine.ts';
 import { BlobRef } from '../../../activities/schemas.ts';
 import type { Advice as DomainAdvice } from '../../../protocols/dmarc/advice.ts';
 import {
-  DISPOSITIONS,
-  DKIM_RESULTS,
   POLICIES,
-  REASON_TYPES,
-  SPF_RESULTS,
   type AggregateRecord as ReportedRecord,
   type Extension as ReportedExtension,
   type PolicyPublished as ReportedPolicy,
@@ -119,25 +116,7 @@ const Extension = z.object({
   children: z.array(z.any()),
 }) satisfies z.ZodType<ReportedExtension>;
 
-const AggregateRecord = z.object({
-  sourceIp: z.string(),
-  count: Count,
-  evaluated: z.object({
-    disposition: z.enum(DISPOSITIONS).nullable(),
-    dkim: z.enum(['pass', 'fail']).nullable(),
-    spf: z.enum(['pass', 'fail']).nullable(),
-    reasons: z.array(z.object({ type: z.enum(REASON_TYPES).nullable(), comment: Text })),
-  }),
-  identifiers: z.object({ headerFrom: Text, envelopeFrom: Text, envelopeTo: Text }),
-  dkim: z.array(z.object({ domain: Text, selector: Text, result: z.enum(DKIM_RESULTS).nullable(), humanResult: Text })),
-  spf: z.array(
-    z.object({
-      domain: Text,
-      scope: z.enum(['helo', 'mfrom']).nullable(),
-      result: z.enum(SPF_RESULTS).nullable(),
-      humanResult: Text,
-    }),
-  ),
+const AggregateRecord = RecordShown.extend({
   extensions: z.array(Extension),
 }) satisfies z.ZodType<ReportedRecord>;
 
