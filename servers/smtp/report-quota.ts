@@ -1,4 +1,5 @@
 /** What a report address takes in a day. Over it the sender is told to come again later, and keeps its mail meanwhile. */
+import { createHash } from 'node:crypto';
 import type { OpenDependencies } from '../../activities/open.ts';
 import type { RecipientRoute } from '../../activities/mail/decide.ts';
 import { reportQuota } from '../../activities/dmarc/limits.ts';
@@ -22,6 +23,28 @@ export async function refuseFull(
   return over && comeLater(over, '', route.about);
 }
 
+/** What the record of a recipient that was refused for now says. */
+export const endOfFull = (reply: SmtpReply) => ({
+  outcome: 'failed' as const,
+  errorCode: OVER_QUOTA,
+  errorText: reply.text,
+  reply,
+});
+
+/**
+ * Leaves a refusal at RCPT where people see the others. One for a domain that sends, an address and a day (UTC): whoever
+ * is told to come again does so with every message, and many write each with a sender of its own.
+ * @param record of the recipient, with its end
+ */
+export async function recordFull(record: MailActivity, { records }: Pick<Part, 'records'>): Promise<void> {
+  const { sender, recipient, receivedAt } = record;
+  const from = sender.slice(sender.lastIndexOf('@') + 1).toLowerCase();
+  const line = `${OVER_QUOTA}\0${from}\0${recipient.toLowerCase()}\0${receivedAt.slice(0, 10)}`;
+  const deliveryKey = createHash('sha256').update(line).digest('hex');
+  if (await records.activity.byDeliveryKey(deliveryKey)) return;
+  await records.activity.open([{ ...record, deliveryKey }]);
+}
+
 /**
  * Counts a mail to a report address, once however often it comes.
  * @param record of the mail, which is not open yet; a refusal leaves it, so that people see who was told to wait
@@ -38,8 +61,9 @@ export async function countReportMail(
   const over = await records.dmarc.intake.take(intake, reportQuota(configuration), now);
   if (!over) return;
   const reply = comeLater(over, sender, domain);
-  const end = { outcome: 'failed' as const, errorCode: OVER_QUOTA, errorText: reply.text, reply, closedAt: now };
-  await records.activity.open([{ ...record, ...end, deliveryKey, blob: null, workflowId: null }]);
+  await records.activity.open([
+    { ...record, ...endOfFull(reply), closedAt: now, deliveryKey, blob: null, workflowId: null },
+  ]);
   throw replyError(reply);
 }
 

@@ -20,7 +20,7 @@ import { newRecord, receive, type Reception, type Transaction } from './receive.
 import { readDataOf } from './data-stream.ts';
 import { limitCommands, watchRate } from './patience.ts';
 import { Dripping, Flood, localTrouble, replyError, replyLines, replyOf } from './reply.ts';
-import { OVER_QUOTA, refuseFull } from './report-quota.ts';
+import { endOfFull, OVER_QUOTA, recordFull, refuseFull } from './report-quota.ts';
 import { certificateFor } from './tls.ts';
 import { serveMetrics } from '../metrics.ts';
 import { answers, dataSeconds, refusedRecipients, sessions } from './metrics.ts';
@@ -133,8 +133,11 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
   async function recipient(address: string, session: SMTPServerSession): Promise<Error | undefined> {
     const state = stateOf(session);
     const route = await routeRecipient(address, dependencies);
+    const transaction = { ...connection(session, state), id: transactionId(session, state) };
     const full = await refuseFull(route, dependencies);
-    if (full) {
+    if (full && route.kind === 'dmarc') {
+      const end = endOfFull(full);
+      await recordFull(newRecord(transaction, { address, route }, { blob: null, verified: null, end }), dependencies);
       refusedRecipients.inc({ code: OVER_QUOTA });
       log.warn({ session: session.id, recipient: address, reply: full }, 'recipient refused for now');
       return replyError(full);
@@ -152,7 +155,6 @@ export async function startSmtp({ configuration, addresses, log }: ServerOptions
       errorText: route.reply.text,
       reply: route.reply,
     };
-    const transaction = { ...connection(session, state), id: transactionId(session, state) };
     await dependencies.records.activity.open([
       newRecord(transaction, { address, route: null }, { blob: null, verified: null, end }),
     ]);

@@ -87,10 +87,12 @@ export function meaningOf(record: MailActivity): string {
   return record.outcome === 'failed' ? 'It could not be delivered in time.' : OUTCOME_WORDS[record.outcome].meaning;
 }
 
-/** Where an n8n workflow decides, a message may be open without a run, and end without a word to anybody. */
+/** A full report address keeps nothing. Where an n8n workflow decides, a message may be open without a run, and end without a word to anybody. */
 function judgedMeaning({ outcome, action, workflowId, errorCode, reply }: MailActivity): string | undefined {
   if (outcome === 'accepted' && action?.type === 'trigger' && workflowId === null)
     return 'An n8n workflow decides now.';
+  if (outcome === 'failed' && errorCode === 'dmarc.over_quota' && reply)
+    return 'The report address had taken what it takes in a day; the sender was asked to come again.';
   if (outcome !== 'failed' || !errorCode?.startsWith('trigger.')) return undefined;
   if (reply && reply.code >= 500) return 'The n8n workflow gave no verdict; the sender was refused.';
   return errorCode === 'trigger.rejected'

@@ -214,6 +214,16 @@ test('a rule of a workflow is neither replaced nor removed as a rule', async () 
   ).toBe(400);
 });
 
+test('the page of a mail to a full report address says that its sender was asked to come again', async () => {
+  const reply = { code: 452, enhanced: '4.2.2', text: 'Reports about a.example have reached the limit of a day.' };
+  const end = { outcome: 'failed' as const, errorCode: 'dmarc.over_quota', errorText: reply.text, reply };
+  const record = activity({ id: idAt(2), ...end, action: { type: 'dmarc', domain: 'a.example' } });
+  await service.records.activity.open([record]);
+  const { text } = await service.call('GET', `/mail/${record.id}`, { headers: { accept: 'text/html' } });
+  expect(text).toContain('had taken what it takes in a day; the sender was asked to come again.');
+  expect(text).toContain(reply.text);
+});
+
 test('the page of a message shows the workflow by its name, and what its silence means', async () => {
   await put('one', mail({ name: 'Sales & more' }));
   const record = activity({

@@ -111,6 +111,37 @@ it('leaves a record of a message that it would not read', async () => {
   ]);
 });
 
+it('leaves one record of a day, sender and full report address, however often it comes', async () => {
+  const FULL = 'full@b.test';
+  await records.dmarc.domains.put('about.test', FULL, 'test');
+  const most = { mails: 1_000_000, bytes: 1_000_000, records: 1_000_000 };
+  const day = { id: 'day', domain: 'about.test', sender: 'many.test', mails: 10_000, bytes: 0, records: 0 };
+  await records.dmarc.intake.take(day, { sender: most, address: most }, new Date().toISOString());
+  const sendAs = async (from: string) => (await sendMail(endpoint, { from, to: [FULL], message })).rcpt[0];
+  // Each message with a sender of its own (VERP) is the same sender; another domain is not.
+  for (const from of ['bounce-1@a.test', 'bounce-2@A.test', 'bounce-2@a.test'])
+    expect(await sendAs(from)).toMatch(/^452 4\.2\.2 Reports about about\.test /);
+  expect(await records.activity.list({ recipient: FULL })).toMatchObject([
+    {
+      sender: 'bounce-1@a.test',
+      outcome: 'failed',
+      errorCode: 'dmarc.over_quota',
+      reply: { code: 452, enhanced: '4.2.2' },
+      action: { type: 'dmarc', domain: 'about.test' },
+      blob: null,
+      closedAt: expect.any(String),
+    },
+  ]);
+  await sendAs('x@other.test');
+  await sendAs('');
+  await sendAs('');
+  expect((await records.activity.list({ recipient: FULL })).map(({ sender }) => sender)).toEqual([
+    '',
+    'x@other.test',
+    'bounce-1@a.test',
+  ]);
+});
+
 it('has no open record of a message that nobody owns: it would be swept before it is delivered', async () => {
   const action = { type: 'forward' as const, destinations: ['y@elsewhere.test'] };
   await records.rules.put({ domain: 'b.test', localPart: 'forward', action, source: 'api' }, 'test');
