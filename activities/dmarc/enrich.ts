@@ -60,9 +60,7 @@ export async function learnHosts(
 ): Promise<{ located: number; answered: number; unanswered: number; named: number }> {
   const { configuration, records } = dependencies;
   const { names } = configuration.dmarc;
-  const places = await dependencies.geo.find(addresses);
-  const known = await records.dmarc.hosts.find([...addresses]);
-  await records.dmarc.hosts.locate(movedOf(known, places, addresses, dependencies));
+  const { places, known } = await locateHosts([...addresses], dependencies);
   const unknown = names.enabled && asks ? unknownOf([...addresses].filter(isPublic), known, dependencies) : [];
   const asked = unknown.slice(0, names.most);
   if (asked.length === 0) return { located: places.size, answered: 0, unanswered: 0, named: 0 };
@@ -72,6 +70,22 @@ export async function learnHosts(
   await records.dmarc.hosts.put(hosts.map((host) => ({ ...NOWHERE, ...places.get(host.address), ...host })));
   const named = hosts.filter(({ name }) => name !== null).length;
   return { located: places.size, answered: hosts.length, unanswered: asked.length - hosts.length, named };
+}
+
+/**
+ * Keeps where the hosts are, as the files of `dmarc.geo` say now.
+ * @returns what the files say, and what was known before
+ * @throws PermanentError `dmarc.geo_unreadable`; TemporaryError `records.unavailable`
+ */
+export async function locateHosts(
+  addresses: string[],
+  { geo, records }: Pick<Part, 'geo' | 'records'>,
+): Promise<{ places: Map<string, Place>; known: Map<string, DmarcHost>; moved: number }> {
+  const places = await geo.find(addresses);
+  const known = await records.dmarc.hosts.find(addresses);
+  const moved = movedOf(known, places, addresses, { geo });
+  await records.dmarc.hosts.locate(moved);
+  return { places, known, moved: moved.length };
 }
 
 type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records' | 'resolver' | 'geo'>;

@@ -23,8 +23,11 @@ export interface Geo {
    * @throws PermanentError `dmarc.geo_unreadable` where a file never was readable
    */
   find(addresses: Iterable<string>): Promise<Map<string, Place>>;
-  /** @throws PermanentError `dmarc.geo_unreadable`, with the setting */
-  check(): Promise<void>;
+  /**
+   * Names the files that are asked: another one when one of them was replaced, '' without any.
+   * @throws PermanentError `dmarc.geo_unreadable`, with the setting, where a file never was readable
+   */
+  version(): Promise<string>;
 }
 
 type Setting = keyof Configuration['dmarc']['geo'];
@@ -50,9 +53,9 @@ export function createGeo({ dmarc: { geo } }: Pick<Configuration, 'dmarc'>): Geo
       }
       return places;
     },
-    async check() {
-      await country?.current();
-      await network?.current();
+    async version() {
+      const versions = [await country?.version(), await network?.version()];
+      return versions.filter((one) => one !== undefined).join(', ');
     },
   };
 }
@@ -60,26 +63,25 @@ export function createGeo({ dmarc: { geo } }: Pick<Configuration, 'dmarc'>): Geo
 type Database = Reader<Response>;
 
 /** A file that may be replaced at any time. */
-function createFile(path: string, setting: Setting): { current(): Promise<Database> } {
+function createFile(path: string, setting: Setting): { current(): Promise<Database>; version(): Promise<string> } {
   let known: { version: string; database: Database } | undefined;
   /** What was there the last time that it could not be read: it is not read again and again. */
   let broken: string | undefined;
-  return {
-    async current() {
-      let version: string | undefined;
-      try {
-        const { mtimeMs, size, ino } = await stat(path);
-        version = `${mtimeMs} ${size} ${ino}`;
-        if (known && (version === known.version || version === broken)) return known.database;
-        known = { version, database: open(await readFile(path)) };
-        return known.database;
-      } catch (thrown) {
-        broken = version;
-        if (known) return known.database;
-        throw unreadable(path, setting, thrown);
-      }
-    },
+  const look = async () => {
+    let version: string | undefined;
+    try {
+      const { mtimeMs, size, ino } = await stat(path);
+      version = `${mtimeMs} ${size} ${ino}`;
+      if (known && (version === known.version || version === broken)) return known;
+      known = { version, database: open(await readFile(path)) };
+      return known;
+    } catch (thrown) {
+      broken = version;
+      if (known) return known;
+      throw unreadable(path, setting, thrown);
+    }
   };
+  return { current: async () => (await look()).database, version: async () => (await look()).version };
 }
 
 /** @throws Error of what is none */

@@ -18,6 +18,7 @@ import type { RunningServer, ServerOptions } from '../server.ts';
 import { connectionOptions, ensureSearchAttributes, lazyTemporal } from '../temporal.ts';
 import { createActivities } from './activities.ts';
 import { workflowBundle } from './bundle.ts';
+import { startPlaces } from './places.ts';
 import { terminateRun } from './terminate.ts';
 import { startSweep } from './sweep.ts';
 import { startTriggers } from './triggers.ts';
@@ -35,7 +36,7 @@ const CONNECT_TRIES = 30;
 
 export async function startWorker({ configuration, addresses, log }: ServerOptions): Promise<RunningServer> {
   // Here and not in the smtp process: a file about places must not keep mail out.
-  await createGeo(configuration).check();
+  await createGeo(configuration).version();
   const { host, port } = addresses.workerMetrics;
   Runtime.install({
     logger: sdkLogger(log),
@@ -88,6 +89,7 @@ export async function startWorker({ configuration, addresses, log }: ServerOptio
     process.exit(1);
   });
   const sweep = startSweep({ dependencies, client, log, taskQueue: queues.main });
+  const places = startPlaces({ dependencies, log });
   const { namespace } = configuration.temporal;
   const triggers = startTriggers({ dependencies, client, log, taskQueue: queues.main, addresses, namespace });
   log.info({ queues, temporal: addresses.temporal }, 'worker is polling');
@@ -96,7 +98,7 @@ export async function startWorker({ configuration, addresses, log }: ServerOptio
     async close() {
       sweep.stop();
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-      await Promise.all([running, triggers.stop()]);
+      await Promise.all([running, triggers.stop(), places.stop()]);
       await dependencies.close();
       await connection.close();
       await (client as Client).connection.close();

@@ -41,6 +41,24 @@ export function dmarcHostRecords(database: Database): DmarcHostRecords {
           )
           .execute();
     },
+    async *everySource() {
+      let query = database
+        .selectFrom('dmarc_sources')
+        .select(['generation', 'domain', 'source'])
+        .orderBy('generation')
+        .orderBy('domain')
+        .orderBy('source')
+        .limit(AT_ONCE);
+      for (let next = query; ;) {
+        const rows = await next.execute();
+        const last = rows.at(-1);
+        if (!last) return;
+        yield [...new Set(rows.map(({ source }) => source))];
+        next = query.where(({ eb, refTuple, tuple }) =>
+          eb(refTuple('generation', 'domain', 'source'), '>', tuple(last.generation, last.domain, last.source)),
+        );
+      }
+    },
     async locate(places) {
       const rows = places
         .toSorted((one, other) => (one.address < other.address ? -1 : 1))

@@ -51,6 +51,8 @@ export interface DmarcHostRecords {
   /** Those that are known of the given ones. */
   find(addresses: string[]): Promise<Map<string, DmarcHost>>;
   put(hosts: Omit<DmarcHost, 'lookedUpAt'>[]): Promise<void>;
+  /** Every address that mail came from, some hundred at a time; one that sends for several domains may come again. */
+  everySource(): AsyncIterable<string[]>;
   /** Where addresses are, whatever is known of their names; a new one is `lookedUpAt` never, which is ''. */
   locate(places: Pick<DmarcHost, 'address' | 'country' | 'network'>[]): Promise<void>;
 }

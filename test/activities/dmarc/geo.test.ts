@@ -56,7 +56,7 @@ it.each([
   await rm(file, { force: true });
   if (bytes !== undefined) await writeFile(file, bytes);
   for (const setting of ['country', 'network'] as const)
-    await expect(geoOf({ ...files, [setting]: file }).check()).rejects.toMatchObject({
+    await expect(geoOf({ ...files, [setting]: file }).version()).rejects.toMatchObject({
       code: 'dmarc.geo_unreadable',
       message: expect.stringMatching(`^dmarc\\.geo\\.${setting}: ${file} cannot be read`),
       fix: expect.stringContaining(`dmarc.geo.${setting}`),
@@ -65,13 +65,11 @@ it.each([
 
 it('nothing is known where no file is named', async () => {
   const geo = geoOf({});
-  await geo.check();
-  expect([geo.enabled, await geo.find(['192.0.2.1'])]).toEqual([false, new Map()]);
+  expect([geo.enabled, await geo.version(), await geo.find(['192.0.2.1'])]).toEqual([false, '', new Map()]);
 });
 
 it('reads what MaxMind, DB-IP and IPinfo write, for both families, and no more than that', async () => {
   const geo = geoOf(files);
-  await geo.check();
   const asked = ['192.0.2.1', '192.0.2.200', '198.51.100.7', '203.0.113.9', '2001:db8::5', '2001:db8:1::5'];
   const nothing = ['100.64.0.1', '100.65.0.1', '8.8.8.8', '2001:db9::1', 'no address'];
   expect(Object.fromEntries(await geo.find([...asked, ...nothing]))).toEqual({
