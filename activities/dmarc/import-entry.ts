@@ -19,7 +19,15 @@ type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records'>;
 /** What became of it. */
 export type Outcome =
   | { state: 'imported' | 'repeated' | 'others' }
-  | { state: 'refused'; name: string | null; code: string; message: string; isKept: boolean };
+  | {
+      state: 'refused';
+      name: string | null;
+      code: string;
+      message: string;
+      isKept: boolean;
+      /** The domain that it is about, where that has no address here. */
+      about: string | null;
+    };
 
 /** A report that may be published, or what is to be put into quarantine. */
 export interface Candidate {
@@ -80,7 +88,7 @@ function tooLargeToKeep(
   const limit = dmarc.limits.unpackedSize;
   if (bytes || (kind === 'report' && size <= limit)) return undefined;
   const [code, most] = kind === 'mail' ? ['mail.too_large', mail.limits.messageSize] : ['dmarc.too_large', limit];
-  return { state: 'refused', name, code, message: `It is larger than ${most} bytes.`, isKept: false };
+  return { state: 'refused', name, code, message: `It is larger than ${most} bytes.`, isKept: false, about: null };
 }
 
 async function store(entry: Entry, from: Import, { blobs }: Pick<Part, 'blobs'>): Promise<BlobRef> {
@@ -97,7 +105,7 @@ async function keepRefused(
   const { name: file, code, message } = refusal;
   const where = { domain: null, address: null, sender: mail?.sender ?? null, receivedAt, mail, blob, file };
   await quarantine({ ...where, act: `import/${blob.sha256}/`, code, message }, dependencies);
-  return { state: 'refused', ...refusal, isKept: true };
+  return { state: 'refused', ...refusal, isKept: true, about: null };
 }
 
 interface File {
@@ -154,11 +162,12 @@ function candidate(
     read: way.read,
     async settle(step, turn) {
       const published = await publishFrom(arrival, dependencies, step, { ...original, inTurn: turn.take });
-      return published.map(({ state, code, message, file }): Outcome => {
+      return published.map(({ state, code, message, file, domain }): Outcome => {
         if (state !== 'refused') return { state: state === 'published' ? 'imported' : 'repeated' };
         if (code === null || NO_REPORT.has(code)) return { state: 'others' };
         const called = [name, file].filter((one) => one !== null).join(': ') || null;
-        return { state, name: called, code, message: message ?? '', isKept: true };
+        const about = code === 'dmarc.foreign_domain' ? domain : null;
+        return { state, name: called, code, message: message ?? '', isKept: true, about };
       });
     },
   };

@@ -31,6 +31,10 @@ const GROUP_BYTES = 8 * 1_048_576;
 const LANES = 8;
 /** Refused reports of one code that the log names; all are in quarantine. */
 const NAMED = 10;
+/** Domains that are counted: their names travel through the history. */
+const DOMAINS = 50;
+/** Of these named at the end. */
+const DOMAINS_NAMED = 10;
 /** ms that an archive is kept for a job that failed, so that somebody can look at it. */
 export const ARCHIVE_KEPT = 7 * 86_400_000;
 
@@ -45,6 +49,11 @@ export const ImportPosition = z.object({
   repeated: z.number().int().describe('Reports that were there already.'),
   others: z.number().int().describe('What is no report.'),
   refused: z.record(z.string(), z.number().int()).describe('Refused reports by code.'),
+  foreign: z
+    .record(z.string(), z.number().int())
+    .default({})
+    .describe('Reports about domains that have no address here, by domain; the first of them.'),
+  asksNames: z.boolean().default(true).describe('The names of hosts are asked for; not where nobody answers.'),
 });
 export type ImportPosition = z.output<typeof ImportPosition>;
 
@@ -86,9 +95,14 @@ async function work(
   at: JobWork,
 ): Promise<ImportPosition & { isDone: boolean }> {
   const { size } = source.archive;
-  const now = { ...from, refused: { ...from.refused } };
-  const show = () => at.progress({ done: kB(now.at), total: kB(size), words: `kB read: ${wordsOf(now)}` });
-  const names = { isAsked: dependencies.configuration.dmarc.names.enabled };
+  const now = { ...from, refused: { ...from.refused }, foreign: { ...from.foreign } };
+  const show = (words = wordsOf(now)) => at.progress({ done: kB(now.at), total: kB(size), words: `kB read: ${words}` });
+  const names: Names = {
+    now,
+    seen: new Set(),
+    isEnabled: dependencies.configuration.dmarc.names.enabled,
+    onAsking: (count) => show(`${wordsOf(now)}; asking for the names of ${figure(count)} hosts`),
+  };
   const until = Date.now() + BUDGET;
   const most = pace === 'together' ? GROUP : 1;
   let left = { together: Infinity, 'one by one': GROUP, one: 1, aside: 1 }[pace];
@@ -130,10 +144,18 @@ async function work(
   return { ...now, isDone: true };
 }
 
+interface Names {
+  now: ImportPosition;
+  /** Hosts that were looked up in this step: those of which nobody knows anything are in every report. */
+  seen: Set<string>;
+  isEnabled: boolean;
+  onAsking(hosts: number): void;
+}
+
 /** Names of hosts first, as for a mail: whoever sent is sorted by them. */
 async function publishGroup(
   group: readonly (Candidate | Outcome)[],
-  names: { isAsked: boolean },
+  names: Names,
   dependencies: Part,
   at: JobWork,
 ): Promise<Outcome[]> {
@@ -163,16 +185,22 @@ async function publishGroup(
 /** Best effort, as for a mail: where hosts are and what they are called helps people, and no report waits for it. */
 async function learn(
   candidates: Candidate[],
-  names: { isAsked: boolean },
+  { now, seen, isEnabled, onAsking }: Names,
   dependencies: Part,
   at: JobWork,
 ): Promise<void> {
-  if (!names.isAsked && !dependencies.geo.enabled) return;
-  const hosts = await hostsIn(candidates, dependencies, at);
+  const asks = isEnabled && now.asksNames;
+  if (!asks && !dependencies.geo.enabled) return;
+  const hosts = new Set([...(await hostsIn(candidates, dependencies, at))].filter((one) => !seen.has(one)));
+  if (hosts.size === 0) return;
+  for (const one of hosts) seen.add(one);
+  if (asks) onAsking(hosts.size);
   try {
-    const { answered, unanswered } = await learnHosts(hosts, dependencies, at.signal, { asks: names.isAsked });
+    const { answered, unanswered } = await learnHosts(hosts, dependencies, at.signal, { asks });
+    if (answered > 0 || unanswered === 0) return;
     // Not every group is to wait in vain.
-    if (answered === 0 && unanswered > 0) names.isAsked = false;
+    now.asksNames = false;
+    await at.log('Nobody answers what hosts are called: the reports go on without, and new ones ask again.');
   } catch (thrown) {
     if ((thrown as { code?: string }).code !== 'dmarc.geo_unreadable') throw thrown;
   }
@@ -197,9 +225,11 @@ async function add(outcome: Outcome, now: ImportPosition, at: JobWork): Promise<
     now[outcome.state] += 1;
     return;
   }
-  const { name, code, message, isKept } = outcome;
+  const { name, code, message, isKept, about } = outcome;
   const times = (now.refused[code] ?? 0) + 1;
   now.refused[code] = times;
+  if (about !== null && (about in now.foreign || Object.keys(now.foreign).length < DOMAINS))
+    now.foreign[about] = (now.foreign[about] ?? 0) + 1;
   if (times > NAMED) return;
   const where = isKept ? 'In quarantine' : 'Left out';
   await at.log(`${where}, ${code}: ${(name ?? 'the file').slice(0, NAME)}: ${message}`);
@@ -209,11 +239,17 @@ async function sayEnd(now: ImportPosition, at: JobWork): Promise<void> {
   const codes = Object.entries(now.refused).sort(([, one], [, other]) => other - one);
   for (const [code, times] of codes)
     await at.log(`Refused, ${code}: ${figure(times)}${times > NAMED ? `, of which ${NAMED} are named` : ''}`);
-  if ('dmarc.foreign_domain' in now.refused)
-    await at.log('Reports about other domains: switchyard dmarc add DOMAIN, then import again.');
+  if ('dmarc.foreign_domain' in now.refused) await at.log(foreignWords(now));
   const all = now.imported + now.repeated + now.others + sum(now.refused);
   const words = all === 0 ? 'there was nothing in it' : wordsOf(now);
   at.progress({ done: all, total: all, words: now.imported === 0 && all > 0 ? `nothing new: ${words}` : words });
+}
+
+function foreignWords({ foreign }: ImportPosition): string {
+  const domains = Object.entries(foreign).sort(([, one], [, other]) => other - one);
+  const named = domains.slice(0, DOMAINS_NAMED).map(([domain, times]) => `${domain} (${figure(times)})`);
+  const more = domains.length > named.length ? ' and others' : '';
+  return `No report address here: ${named.join(', ')}${more}. If they are yours: switchyard dmarc add DOMAIN, then import again.`;
 }
 
 /** Characters of a name in the log. */

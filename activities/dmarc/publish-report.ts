@@ -32,7 +32,7 @@ const Published = z.object({
   code: z.string().nullable().describe('Why it was refused.'),
   message: z.string().nullable().describe('The same in words.'),
   kind: z.enum(['aggregate', 'tls', 'failure']).nullable(),
-  domain: z.string().nullable().describe('The domain that it counts for.'),
+  domain: z.string().nullable().describe('The domain that it counts for, or is about where that is none of ours.'),
   organization: z.string().nullable().describe('Who sent it, as it says.'),
   day: z.string().nullable().describe('The day that it counts for.'),
   records: z.number().int(),
@@ -214,8 +214,10 @@ const idOf = ({ receivedAt, act }: Arrival, index: number): string => reportIdOf
 async function refuse(refusal: PermanentError, file: string | null, way: Way): Promise<Published> {
   const { original, dependencies } = way;
   const { report: blob, domain, address, receivedAt, mail } = way.arrival;
-  const { code, message } = refusal;
-  const refused = { state: 'refused' as const, file, code, message, domain };
+  const { code, message, details } = refusal;
+  // What came to no address says itself what it is about.
+  const about = domain ?? (details?.domain as string | undefined) ?? null;
+  const refused = { state: 'refused' as const, file, code, message, domain: about };
   if (!original.isQuarantined(code)) return shown(refused);
   await original.keep();
   const where = { domain, address, sender: mail?.sender ?? null, receivedAt, mail, blob, file: file ?? original.name };

@@ -5,15 +5,13 @@
  */
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { ARCHIVE_KEPT } from '../../activities/dmarc/import-some.ts';
 import { PermanentError, messageOf } from '../../protocols/errors.ts';
+import { demandDomain, keepArchive } from '../../servers/dmarc/imports.ts';
 import { importReports } from '../../servers/jobs/kinds.ts';
 import { openBlobs } from '../../stores/blobs/open.ts';
 import type { BlobRef } from '../../stores/blobs/port.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
-import { importOwner } from '../../stores/records/dmarc/port.ts';
 import type { Records } from '../../stores/records/port.ts';
-import { keepBlob } from '../../stores/sweep.ts';
 import { askAndFollow } from '../jobs/ask.ts';
 import { createProgress } from '../progress.mjs';
 import { pack } from './pack.ts';
@@ -32,12 +30,7 @@ export async function importPast(
     throw unreadable(path, messageOf(thrown));
   });
   if (!found.isFile() && !found.isDirectory()) throw unreadable(path, 'it is neither a file nor a folder');
-  if ((await records.dmarc.domains.list()).length === 0)
-    throw new PermanentError({
-      code: 'dmarc.no_domain',
-      message: 'No domain has a report address yet, so that every report would be refused.',
-      fix: 'Take reports about your domain first:  switchyard dmarc add example.com',
-    });
+  await demandDomain({ records });
   const { archive, skipped } = await store(path, configuration, records);
   const parameters = { archive, name: resolve(path).slice(-500) };
   const status = await askAndFollow(importReports, parameters, { configuration, records, detach });
@@ -68,12 +61,7 @@ async function store(
   };
   try {
     const archive = await blobs.write(pack(path, events), { prefix: 'import', maxBytes: MAX_ARCHIVE });
-    await keepBlob(
-      { blobs, records },
-      archive,
-      importOwner(archive.sha256),
-      new Date(Date.now() + ARCHIVE_KEPT).toISOString(),
-    );
+    await keepArchive(archive, { blobs, records });
     step.done(`Reading ${path}: ${files.toLocaleString('en')} files`);
     return { archive, skipped };
   } catch (thrown) {

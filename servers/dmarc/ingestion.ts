@@ -9,6 +9,7 @@ import { PermanentError } from '../../protocols/errors.ts';
 import { inline } from '../../protocols/markdown.ts';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { keepBlob } from '../../stores/sweep.ts';
+import { checkGiven } from '../given-blob.ts';
 import {
   INGEST_DMARC_REPORT,
   ingestDmarcReportId,
@@ -88,7 +89,7 @@ const KEEP = 30 * 86_400_000;
 
 /**
  * The run of something that did not come by our SMTP port; the same again meets the same run.
- * @throws PermanentError `dmarc.domain_missing`, `blob.missing`
+ * @throws PermanentError `dmarc.domain_missing`, `blob.missing`, `input.invalid`
  */
 export async function givenReportRun(
   given: z.output<typeof GivenReport>,
@@ -97,12 +98,7 @@ export async function givenReportRun(
   const { message, kind } = given;
   const wanted = given.domain.toLowerCase();
   if (!(await records.dmarc.domains.get(wanted))) throw domainUnknown(wanted);
-  if ((await blobs.size(message.key)) === undefined)
-    throw new PermanentError({
-      code: 'blob.missing',
-      message: `There is no blob ${message.key}.`,
-      fix: 'Upload it first: POST /v1/blobs.',
-    });
+  await checkGiven(message, blobs, 'input.message');
   const key = createHash('sha256').update(`${wanted}\0${kind}\0${message.sha256}`).digest('hex');
   const id = ingestDmarcReportId(key);
   await keepBlob({ blobs, records }, message, `dmarc-run:${id}`, new Date(Date.now() + KEEP).toISOString());

@@ -2,7 +2,10 @@
 import { z } from 'zod';
 import { PARSER_VERSION } from '../../protocols/dmarc/identity.ts';
 import { PermanentError } from '../../protocols/errors.ts';
+import type { Dependencies } from '../../activities/dependencies.ts';
 import { BlobRef } from '../../activities/schemas.ts';
+import { demandDomain, keepArchive } from '../dmarc/imports.ts';
+import { checkGiven } from '../given-blob.ts';
 import { IMPORT_REPORTS, REREAD_REPORTS } from '../../workflows/dmarc/jobs/contract.ts';
 
 export interface JobKind<Parameters extends z.ZodObject = z.ZodObject> {
@@ -17,6 +20,13 @@ export interface JobKind<Parameters extends z.ZodObject = z.ZodObject> {
   key(parameters: z.output<Parameters>): string;
   /** What a token must be allowed beside jobs:write. */
   scope: string;
+  /**
+   * Sees that a new job could be done, and keeps what it needs, where a request comes from outside.
+   * @throws PermanentError one of `errors`
+   */
+  prepare?(parameters: z.output<Parameters>, dependencies: Pick<Dependencies, 'blobs' | 'records'>): Promise<void>;
+  /** Codes of that. */
+  errors?: readonly string[];
 }
 
 /** Forgets the types of the parameters, for the list below. */
@@ -45,6 +55,12 @@ export const importReports = defineJobKind({
   // Two archives are two jobs side by side; the same one again is the same job.
   key: ({ archive }) => `dmarc.import/${archive.sha256.slice(0, 16)}`,
   scope: 'dmarc:write',
+  errors: ['blob.missing', 'dmarc.no_domain'],
+  async prepare({ archive }, dependencies) {
+    await checkGiven(archive, dependencies.blobs, 'parameters.archive');
+    await demandDomain(dependencies);
+    await keepArchive(archive, dependencies);
+  },
 });
 
 export const jobKinds: readonly JobKind[] = [reparse, importReports];

@@ -71,7 +71,11 @@ async function isHeard(desk: JobDesk, key: string): Promise<boolean> {
   );
 }
 
-function checkParameters(kind: JobKind, given: unknown): Record<string, unknown> {
+/**
+ * The parameters as the kind takes them.
+ * @throws PermanentError `input.invalid`
+ */
+export function checkParameters(kind: JobKind, given: unknown): Record<string, unknown> {
   const checked = kind.parameters.safeParse(given ?? {});
   const issue = checked.success ? undefined : checked.error.issues[0];
   const isLarge = checked.success && JSON.stringify(checked.data).length > PARAMETERS;
@@ -80,7 +84,7 @@ function checkParameters(kind: JobKind, given: unknown): Record<string, unknown>
   throw new PermanentError({
     code: 'input.invalid',
     message: `${field}: ${issue?.message ?? `larger than ${PARAMETERS} bytes`}`,
-    fix: `See what a job of the kind ${kind.name} takes.`,
+    fix: `A job of the kind ${kind.name} takes {${Object.keys(kind.parameters.shape).join(', ')}}; /docs says more.`,
     details: { field },
   });
 }

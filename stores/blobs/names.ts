@@ -39,6 +39,6 @@ export const tooLarge = (maxBytes: number): PermanentError =>
   new PermanentError({
     code: 'blob.too_large',
     message: `More than ${maxBytes} bytes arrived.`,
-    fix: 'Send less, or raise the limit in the configuration.',
+    fix: 'Send less at once.',
     details: { maxBytes },
   });

@@ -86,6 +86,8 @@ export interface JobRecords {
    * @throws PermanentError `job.request_reused` when the request's id has stood for another request
    */
   request(request: JobRequest): Promise<{ job: Job; met: boolean }>;
+  /** The job that a request was answered with. */
+  asked(requestId: string): Promise<Job | undefined>;
   get(id: string): Promise<Job | undefined>;
   /** Newest first. */
   list(filter: JobFilter): Promise<Job[]>;

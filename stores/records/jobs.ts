@@ -33,6 +33,7 @@ export function jobRecords(database: Database): JobRecords {
   return {
     request: (request) =>
       alone(request.key, (transaction) => record(transaction, request), `job-request/${request.requestId}`),
+    asked: (requestId) => askedBefore(database, requestId),
     get: (id) => find(database, id),
     async list({ key, kind, states, since, before, limit }) {
       let query = database.selectFrom('jobs').selectAll().orderBy('id', 'desc').limit(pageSize(limit));
@@ -148,16 +149,10 @@ export function jobRecords(database: Database): JobRecords {
 
 async function record(transaction: Database, request: JobRequest): Promise<{ job: Job; met: boolean }> {
   const { requestId, ifRunning, ...wanted } = request;
-  const before = await transaction
-    .selectFrom('job_requests')
-    .innerJoin('jobs', 'jobs.id', 'job_requests.job_id')
-    .selectAll('jobs')
-    .where('request_id', '=', requestId)
-    .executeTakeFirst();
+  const before = await askedBefore(transaction, requestId);
   if (before) {
-    const job = toJob(before);
-    if (!isSame(job, wanted)) throw reused(requestId, job);
-    return { job, met: true };
+    if (!isSame(before, wanted)) throw reused(requestId, before);
+    return { job: before, met: true };
   }
   const { waiting, running } = await openOf(transaction, wanted.key);
   // One that is being cancelled, or will be for the one that waits, is no job to wait for.
@@ -233,6 +228,16 @@ const cut = (words: string): string => (words.length > LINE ? `${words.slice(0, 
 
 async function find(database: Database, id: string): Promise<Job | undefined> {
   const row = await database.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst();
+  return row && toJob(row);
+}
+
+async function askedBefore(database: Database, requestId: string): Promise<Job | undefined> {
+  const row = await database
+    .selectFrom('job_requests')
+    .innerJoin('jobs', 'jobs.id', 'job_requests.job_id')
+    .selectAll('jobs')
+    .where('request_id', '=', requestId)
+    .executeTakeFirst();
   return row && toJob(row);
 }
 

@@ -1,8 +1,10 @@
 /** Reports of the past, by the command and the real workflow: what counts, what is refused, and what is left alone. */
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { afterEach, expect, it, vi } from 'vitest';
@@ -17,6 +19,7 @@ import { importOwner } from '../../stores/records/dmarc/port.ts';
 import { zipOf } from '../activities/dmarc/archives.ts';
 import { mailWith } from '../activities/dmarc/mails.ts';
 import { feedback, range, record, row } from '../protocols/dmarc/report.ts';
+import { startService } from '../servers/http/service.ts';
 import { sharedTemporal } from '../setup/temporal.ts';
 import { eventually } from '../support/house.ts';
 import { replayEnded } from '../support/history.ts';
@@ -155,7 +158,7 @@ it('publishes each report of a folder once, names what is refused, and leaves al
   for (const code of ['truncated', 'foreign_domain', 'conflicting_report', 'broken_archive'])
     expect(out).toMatch(new RegExp(`Refused, dmarc\\.${code}: 1\n`));
   expect(out).toContain('In quarantine, dmarc.foreign_domain: bad/foreign.xml: The report is about other.test');
-  expect(out).toContain('switchyard dmarc add DOMAIN');
+  expect(out).toContain('No report address here: other.test (1). If they are yours: switchyard dmarc add DOMAIN');
   expect(out).not.toContain('\u001b[31m name');
 
   expect(await totals()).toMatchObject({ messages: 6 });
@@ -281,6 +284,54 @@ it('fails where the archive is gone or broken, and what came before the break co
   expect(await totals()).toMatchObject({ messages: 1 });
   expect(await bench.records.blobOwners.isOwned(broken.key, new Date().toISOString())).toBe(true);
   expect(importOwner(broken.sha256)).toContain(broken.sha256);
+});
+
+it('takes an archive over HTTP as tar writes it, in chunks of an unknown number, and the same request is one job', async () => {
+  await open({ ...many(20), 'bad.xml': document('bad').slice(0, 200), 'notes.txt': 'no report\n' });
+  await bench.startWorker();
+  const { taskQueue } = bench.desk;
+  const temporal = await sharedTemporal();
+  const service = await startService({ temporal, taskQueue, state: bench.configuration.state });
+  try {
+    const token = await service.token('blobs:write', 'jobs:*', 'dmarc:write');
+    const tar = spawn('tar', ['cf', '-', '.'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+    const upload = await fetch(`${service.url}/v1/blobs`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: Readable.toWeb(tar.stdout) as ReadableStream,
+      duplex: 'half',
+    } as RequestInit);
+    expect(upload.status).toBe(201);
+    const archive = (await upload.json()) as BlobRef;
+    const body = { kind: 'dmarc.import', parameters: { archive, name: 'of the test' } };
+    const headers = { 'idempotency-key': 'once' };
+    const asked = await service.call('POST', '/v1/jobs', { body, token, headers });
+    expect([asked.status, asked.json]).toEqual([202, expect.objectContaining({ kind: 'dmarc.import' })]);
+    const { id, key } = asked.json as Job;
+    // The upload is swept after a day, and the job may wait for longer.
+    expect(
+      await bench.records.blobOwners.isOwned(archive.key, new Date(Date.now() + 3 * 86_400_000).toISOString()),
+    ).toBe(true);
+    await bench.job(id, ...FINAL);
+    const { json: job } = await service.call('GET', `/v1/jobs/${id}`, { token });
+    expect([job.state, job.progress.words]).toEqual(['done', '20 imported, 1 refused (in quarantine), 1 not a report']);
+    const { json: log } = await service.call('GET', `/v1/jobs/${id}/log`, { token });
+    expect(log.items.map(({ words }: { words: string }) => words)).toContainEqual(
+      expect.stringMatching(/^In quarantine, dmarc\.truncated: \.\/bad\.xml: /),
+    );
+    expect(await totals()).toMatchObject({ messages: 20, reports: 20 });
+    await bench.idle(key);
+    // The archive is nobody's any more: what was asked for before needs none.
+    const blobs = await openBlobs(bench.configuration);
+    await blobs.remove(archive.key);
+    await blobs.close();
+    const again = await service.call('POST', '/v1/jobs', { body, token, headers });
+    expect([again.status, again.json.id]).toEqual([202, id]);
+    const other = await service.call('POST', '/v1/jobs', { body, token });
+    expect([other.status, other.json.code]).toEqual([404, 'blob.missing']);
+  } finally {
+    await service.close();
+  }
 });
 
 it('says what is in the way before anything is stored', async () => {

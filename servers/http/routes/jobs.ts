@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type * as port from '../../../stores/records/jobs-port.ts';
 import { taskQueues } from '../../../workflows/mail/contract.ts';
 import { findJobKind, jobKinds } from '../../jobs/kinds.ts';
-import { cancelJob, jobMissing, requestJob, type JobDesk } from '../../jobs/request.ts';
+import { cancelJob, checkParameters, jobMissing, requestJob, type JobDesk } from '../../jobs/request.ts';
 import { runUrl } from '../../temporal.ts';
 import { demand } from '../authentication.ts';
 import type { HttpContext } from '../context.ts';
@@ -86,13 +86,18 @@ export const jobRoutes: readonly Route[] = [
         .describe('join: meet the job that is under way where its parameters are the same.'),
     }),
     answers: { 202: { description: 'The job: it waits, or is the one that was met.', body: Shown } },
-    errors: ['job.kind_unknown', 'input.invalid', 'job.request_reused'],
+    errors: [
+      ...['job.kind_unknown', 'input.invalid', 'job.request_reused'],
+      ...new Set(jobKinds.flatMap(({ errors }) => errors ?? [])),
+    ],
     async handle({ http, context, token, body }) {
       const kind = findJobKind(body.kind);
       demand(token, kind.scope);
       // Requests of two tokens are never the same.
       const given = http.req.header('idempotency-key');
       const requestId = given === undefined ? undefined : `${token.id}/${given.slice(0, 200)}`;
+      const isNew = requestId === undefined || !(await context.dependencies.records.jobs.asked(requestId));
+      if (isNew) await kind.prepare?.(checkParameters(kind, body.parameters), context.dependencies);
       const asked = { requestId, requestedBy: `token:${token.name}`, ifRunning: body.ifRunning };
       const { job } = await requestJob(deskOf(context), kind, body.parameters, asked);
       return http.json(show(context, job), 202);

@@ -1,5 +1,10 @@
 /** Jobs over HTTP, while no Temporal server is there: what is recorded is enough. */
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
+import { json } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { BLOB_SIZE } from '../../../servers/http/limits.ts';
 import { wantedJob } from '../../stores/contract/jobs.ts';
 import { startService, type Service } from './service.ts';
 
@@ -45,6 +50,62 @@ describe('refused', () => {
     const reader = await service.token('jobs:read');
     expect((await service.call('POST', '/v1/jobs/1/cancel', { token: reader })).status).toBe(403);
   });
+});
+
+describe('an import is refused before it is a job', () => {
+  const bytes = Buffer.from('<feedback/>');
+  const upload = async () =>
+    (await service.call('POST', '/v1/blobs', { body: bytes })).json as { key: string; sha256: string; size: number };
+  const ask = (archive: unknown, token?: string) =>
+    service.call('POST', '/v1/jobs', { body: { kind: 'dmarc.import', parameters: { archive } }, token });
+  const [zeros, ones] = ['0'.repeat(64), '1'.repeat(64)];
+
+  test.each([
+    ['that was never uploaded', { key: `uploads/${zeros}`, sha256: zeros, size: 11 }, 404, 'blob.missing', 'archive'],
+    ['under a key that is none', { key: '../records.sqlite', sha256: zeros }, 404, 'blob.missing', 'archive'],
+    ['under the hash of another', { sha256: ones }, 400, 'input.invalid', 'archive.sha256'],
+    ['of another size', { size: 12 }, 400, 'input.invalid', 'archive.size'],
+    ['without its hash', { sha256: undefined }, 400, 'input.invalid', 'archive.sha256'],
+    ['with a hash that is none', { sha256: 'x' }, 400, 'input.invalid', 'archive.sha256'],
+    ['about no domain that is known', {}, 422, 'dmarc.no_domain', undefined],
+  ])('%s', async (_, change, status, code, field) => {
+    const answer = await ask({ ...(await upload()), ...change });
+    expect([answer.status, answer.json.code, answer.json.field]).toEqual([
+      status,
+      code,
+      field && `parameters.${field}`,
+    ]);
+    expect(answer.json.fix).toMatch(/\w/);
+    expect(await service.records.jobs.list({ kind: 'dmarc.import' })).toEqual([]);
+  });
+
+  test('by a token that may ask for jobs and not change reports, or may store nothing', async () => {
+    const asks = await service.token('jobs:*');
+    const answer = await ask(await upload(), asks);
+    expect([answer.status, answer.json.code, answer.json.scope]).toEqual([403, 'scope.missing', 'dmarc:write']);
+    const stores = await service.call('POST', '/v1/blobs', { body: bytes, token: asks });
+    expect([stores.status, stores.json.code, stores.json.scope]).toEqual([403, 'scope.missing', 'blobs:write']);
+    const nobody = await service.call('POST', '/v1/blobs', { body: bytes, token: null });
+    expect([nobody.status, nobody.json.code]).toEqual([401, 'token.required']);
+  });
+
+  test('larger than an upload may be, in chunks that do not say so', async () => {
+    async function* chunks() {
+      for (let sent = 0; sent <= BLOB_SIZE; sent += 1_048_576) yield Buffer.alloc(1_048_576);
+    }
+    const { status, problem } = await chunked(chunks());
+    expect([status, problem.code, problem.maxBytes]).toEqual([413, 'blob.too_large', BLOB_SIZE]);
+  });
+
+  /** By hand: fetch gives up where the server answers before it has everything. */
+  async function chunked(body: AsyncIterable<Buffer>): Promise<{ status: number; problem: Record<string, unknown> }> {
+    const token = await service.token('blobs:write');
+    const sent = request(`${service.url}/v1/blobs`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
+    sent.on('error', () => undefined);
+    void pipeline(body, sent).catch(() => undefined);
+    const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+    return { status: answer.statusCode ?? 0, problem: (await json(answer)) as Record<string, unknown> };
+  }
 });
 
 describe('answered', () => {

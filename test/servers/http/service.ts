@@ -45,13 +45,14 @@ export async function startService(
     temporal?: string;
     configuration?: ConfigurationInput;
     /** An earlier service's state. */ state?: string;
+    /** Of a worker that is there. */ taskQueue?: string;
   } = {},
 ): Promise<Service> {
   const state = options.state ?? (await mkdtemp(join(tmpdir(), 'switchyard-http-')));
   const configuration = Configuration.parse({
     ...options.configuration,
     state,
-    temporal: { taskQueue: randomUUID() },
+    temporal: { taskQueue: options.taskQueue ?? randomUUID() },
   } satisfies ConfigurationInput);
   const none = { host: '127.0.0.1', port: 0 };
   const addresses: Addresses = {

@@ -64,13 +64,17 @@ const LATER = 300_000;
 
 let bundle: Promise<string> | undefined;
 
-export async function openJobBench(address: string, jobs: ConfigurationInput['jobs'] = {}): Promise<JobBench> {
+export async function openJobBench(
+  address: string,
+  { jobs = {}, records: kept }: Pick<ConfigurationInput, 'jobs' | 'records'> = {},
+): Promise<JobBench> {
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-jobs-'));
   const codePath = join(folder, 'bundle.js');
   writeFileSync(codePath, await (bundle ??= buildWorkflowBundle(resolve('test/support/jobs/workflows.ts'))));
   const configuration = Configuration.parse({
     state: folder,
     jobs,
+    records: kept,
     dns: { zones: ZONES },
   } satisfies ConfigurationInput);
   const records = await openRecords(configuration);

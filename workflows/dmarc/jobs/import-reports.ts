@@ -18,7 +18,7 @@ export async function importReports(
   const { archive, name } = parameters;
   let position: ImportPosition = input.position ?? {
     ...{ at: 0, mailbox: null, startedAt: new Date().toISOString() },
-    ...{ imported: 0, repeated: 0, others: 0, refused: {} },
+    ...{ imported: 0, repeated: 0, others: 0, refused: {}, foreign: {}, asksNames: true },
   };
   await withCleanUp(
     async () => {
