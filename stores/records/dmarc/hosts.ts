@@ -42,7 +42,7 @@ export function dmarcHostRecords(database: Database): DmarcHostRecords {
           .execute();
     },
     async *everySource() {
-      let query = database
+      const query = database
         .selectFrom('dmarc_sources')
         .select(['generation', 'domain', 'source'])
         .orderBy('generation')
