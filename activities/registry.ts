@@ -8,7 +8,7 @@ import { extractReports } from './dmarc/extract-reports.ts';
 import { importSome } from './dmarc/import-some.ts';
 import { parseReport } from './dmarc/parse-report.ts';
 import { publishReport } from './dmarc/publish-report.ts';
-import { quarantineReport } from './dmarc/quarantine.ts';
+import { quarantineReport, releaseQuarantined } from './dmarc/quarantine.ts';
 import { rereadSome } from './dmarc/reread-some.ts';
 import { storeReport } from './dmarc/store-report.ts';
 import { summarize } from './dmarc/summarize.ts';
@@ -50,6 +50,7 @@ export const steps: readonly Step[] = [
   enrich,
   publishReport,
   quarantineReport,
+  releaseQuarantined,
   summarize,
   notify,
   beginReread,

@@ -10,7 +10,7 @@ import type { enrich } from '../activities/dmarc/enrich.ts';
 import type { extractReports } from '../activities/dmarc/extract-reports.ts';
 import type { parseReport } from '../activities/dmarc/parse-report.ts';
 import type { publishReport } from '../activities/dmarc/publish-report.ts';
-import type { quarantineReport } from '../activities/dmarc/quarantine.ts';
+import type { quarantineReport, releaseQuarantined } from '../activities/dmarc/quarantine.ts';
 import type { storeReport } from '../activities/dmarc/store-report.ts';
 import type { relay } from '../activities/mail/relay.ts';
 import type { bounce } from '../activities/mail/bounce.ts';
@@ -47,6 +47,7 @@ export interface HouseActivities {
   'dmarc.enrich': StepActivity<typeof enrich>;
   'dmarc.publishReport': StepActivity<typeof publishReport>;
   'dmarc.quarantineReport': StepActivity<typeof quarantineReport>;
+  'dmarc.releaseQuarantined': StepActivity<typeof releaseQuarantined>;
 }
 
 /** A step that stands still this long without a heartbeat has lost its worker. The worker beats every few seconds. */
@@ -144,7 +145,8 @@ export const ingestion = proxyActivities<
 >(hearingOfLoss(INGESTION));
 
 /** What reads none of them, and must be done: whatever was refused is lost otherwise. */
-export const quarantining = proxyActivities<Pick<HouseActivities, 'dmarc.quarantineReport'>>(INGESTION);
+export const quarantining =
+  proxyActivities<Pick<HouseActivities, 'dmarc.quarantineReport' | 'dmarc.releaseQuarantined'>>(INGESTION);
 
 /** Questions whose answers help people and that nothing waits for. */
 export const lookUps = proxyActivities<Pick<HouseActivities, 'dmarc.enrich'>>({

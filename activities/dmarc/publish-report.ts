@@ -54,6 +54,10 @@ export const publishReport = defineStep({
     address: z.string().nullable().default(null).describe('The address that they came to.'),
     receivedAt: z.iso.datetime().optional().describe('When they came; now where it is not said.'),
     mail: ReportMail.nullable().default(null).describe('The mail that they came with.'),
+    metered: z
+      .boolean()
+      .default(true)
+      .describe('Whether what came by mail is counted against dmarc.quota; not where a person publishes it.'),
     act: z.string().max(300).optional().describe('Names this publication: the same again gives the same ids.'),
   }),
   output: z.object({ reports: z.array(Published) }),
@@ -62,17 +66,12 @@ export const publishReport = defineStep({
   repeat: 'safe',
   scope: 'dmarc:write',
   errors: [...DMARC_REFUSALS, 'dmarc.generation_over', 'blob.missing', 'blob.unavailable', 'records.unavailable'],
-  run: async (input, dependencies, step) => ({
-    reports: await publishFrom(
-      {
-        ...input,
-        receivedAt: input.receivedAt ?? new Date().toISOString(),
-        act: input.act ?? step.idempotencyKey,
-      },
-      dependencies,
-      step,
-    ),
-  }),
+  async run({ metered, ...input }, dependencies, step) {
+    const receivedAt = input.receivedAt ?? new Date().toISOString();
+    const arrival = { ...input, receivedAt, act: input.act ?? step.idempotencyKey };
+    const original = { ...stored(arrival, dependencies), isMetered: metered };
+    return { reports: await publishFrom(arrival, dependencies, step, original) };
+  },
 });
 
 type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records'>;

@@ -62,3 +62,17 @@ export const quarantineReport = defineStep({
     return { id: (await quarantine(kept, dependencies)).id };
   },
 });
+
+export const releaseQuarantined = defineStep({
+  name: 'dmarc.releaseQuarantined',
+  summary: 'Take out of quarantine what was read again, and is published or in quarantine anew.',
+  input: z.object({ id: z.string(), by: z.string().max(200).describe('Who asked for it, for the audit log.') }),
+  output: z.object({ released: z.boolean().describe('False where it was gone already.') }),
+  needs: ['records'],
+  takes: 'cpu',
+  repeat: 'safe',
+  scope: 'dmarc:write',
+  internal: true,
+  errors: ['records.unavailable'],
+  run: async ({ id, by }, { records }) => ({ released: await records.dmarc.quarantine.remove(id, by) }),
+});

@@ -1,6 +1,6 @@
 /** The raw bytes of reports, as they came: kept by month and by content, so that they can be read anew with a better parser. */
 import type { Readable } from 'node:stream';
-import type { BlobRef } from '../../stores/blobs/port.ts';
+import type { BlobRef, BlobStore } from '../../stores/blobs/port.ts';
 import { keepBlob } from '../../stores/sweep.ts';
 import type { Dependencies } from '../dependencies.ts';
 
@@ -27,3 +27,23 @@ export async function storeRaw(
 }
 
 export const asBytes = (readable: Readable): AsyncIterable<Uint8Array> => readable as AsyncIterable<Uint8Array>;
+
+/**
+ * The first bytes of what is stored, as many as there are.
+ * @throws PermanentError `blob.missing`; TemporaryError `blob.unavailable`
+ */
+export async function headOf(blobs: BlobStore, key: string, most: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const stream = await blobs.read(key);
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size >= most) break;
+    }
+  } finally {
+    stream.destroy();
+  }
+  return Buffer.concat(chunks);
+}

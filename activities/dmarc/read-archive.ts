@@ -151,10 +151,11 @@ async function* mailsOf(archive: Archive, extent: Extent, held: number): AsyncGe
 }
 
 /** Enough for the first line of a mailbox and to see what else it is. */
-const HEAD_BYTES = Math.max(DETECT_BYTES, 1_000);
+export const HEAD_BYTES = Math.max(DETECT_BYTES, 1_000);
 const REPORTS: ReadonlySet<Format> = new Set(['zip', 'gzip', 'xml', 'json', 'feedback']);
 
-function kindOf(first: Buffer): Entry['kind'] {
+/** @param first the first bytes of it, `HEAD_BYTES` where there are as many */
+export function kindOf(first: Buffer): Entry['kind'] {
   const format = detectFormat(first);
   const text = first.toString('latin1');
   // The fields of a failure report may stand without the mail around them (RFC 5965, 3.1).

@@ -12,6 +12,7 @@ import { openRecords } from '../../stores/records/open.ts';
 import type { Records } from '../../stores/records/port.ts';
 import { reparse } from '../../servers/jobs/kinds.ts';
 import { importPast } from '../dmarc/import.ts';
+import { listQuarantine, reread } from '../dmarc/quarantine.ts';
 import { askAndFollow } from '../jobs/ask.ts';
 import { summary as summaryOf } from '../dmarc/summary.ts';
 import { formatTable } from '../table.ts';
@@ -25,6 +26,8 @@ switchyard dmarc remove DOMAIN
 switchyard dmarc summary [DOMAIN] [--days 7] [--send TO[,TO] [--from ADDRESS]] [--json]
 switchyard dmarc import FILE|FOLDER|MBOX [--detach]
 switchyard dmarc reparse [--detach]
+switchyard dmarc quarantine [DOMAIN] [--json]
+switchyard dmarc reread ID [--domain DOMAIN] [--detach] [--json]
 
   add       gives the domain a report address and prints what to publish;
             again, it prints the same, or moves the reports to another address
@@ -38,6 +41,11 @@ switchyard dmarc reparse [--detach]
             is its bytes say. Add the domains first: reports about others are refused
   reparse   reads all stored reports anew, as after a change of the parser; the
             old figures hold until the new ones are complete (switchyard jobs)
+  quarantine
+            what came as a report and was not taken, newest first
+  reread    reads one of these again, without the limits of dmarc.quota: what is
+            published leaves quarantine, what is refused again is in it anew
+  --domain  that it must be about, where it is not the one of its address
   --detach  does not wait for its end; Ctrl-C ends the waiting, not the job:
             switchyard jobs cancel ID does
 `;
@@ -56,6 +64,7 @@ export async function run(args: string[]): Promise<number> {
       send: { type: 'string' },
       from: { type: 'string' },
       detach: { type: 'boolean', default: false },
+      domain: { type: 'string' },
       config: { type: 'string' },
       verbose: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
@@ -67,8 +76,9 @@ export async function run(args: string[]): Promise<number> {
   }
   const [action = 'list', domain, ...rest] = positionals;
   const isAlone = ['list', 'reparse'].includes(action);
-  const isWhole = isAlone ? domain === undefined : ['add', 'remove', 'import'].includes(action) && domain;
-  if (rest.length > 0 || !(isWhole || action === 'summary')) throw new UsageError(`Write it like this:\n${HELP}`);
+  const isWhole = isAlone ? domain === undefined : ['add', 'remove', 'import', 'reread'].includes(action) && domain;
+  if (rest.length > 0 || !(isWhole || ['summary', 'quarantine'].includes(action)))
+    throw new UsageError(`Write it like this:\n${HELP}`);
   const configuration = await loadConfiguration({ file: values.config });
   if (action === 'summary') return summaryOf({ domain, ...values }, configuration);
   const records = await openRecords(configuration);
@@ -76,6 +86,9 @@ export async function run(args: string[]): Promise<number> {
     if (action === 'add') return await add({ domain: domain ?? '', ...values }, records, configuration);
     if (action === 'import') return await importPast(domain ?? '', { configuration, records, detach: values.detach });
     if (action === 'reparse') return await askAndFollow(reparse, {}, { configuration, records, detach: values.detach });
+    if (action === 'quarantine') return await listQuarantine({ domain, json: values.json }, records);
+    if (action === 'reread')
+      return await reread({ ...values, id: domain ?? '' }, { records, configuration, actor: ACTOR });
     if (action === 'remove') return await remove(domain ?? '', records);
     return await list(records, values.json);
   } finally {

@@ -22,11 +22,11 @@ const FIX = {
     'A report mail has one attachment, some have a few: take the sender for hostile until it is shown otherwise.',
   'dmarc.no_report': 'Look at the original: nothing in it is a report. Nothing is to be done unless one was expected.',
   'dmarc.foreign_domain':
-    'Reports to this address are about its own domain: see whether the DMARC record of another one names the address by mistake.',
+    'Reports to this address are about its own domain: see whether the DMARC record of another one names the address by mistake. If that one is yours, add it, and read this again for it.',
   'dmarc.conflicting_report':
     'The first report of this name counts. Compare the two: a reporter that corrects itself, or a forgery.',
   'dmarc.over_quota':
-    'It was not read. Where its sender is honest, raise dmarc.quota in switchyard.yaml and give the original to a new run (docs/dmarc.md, How a report comes in).',
+    'It was not read. Where its sender is honest, read it again, which has no limit, and raise dmarc.quota in switchyard.yaml for what comes next.',
 } as const;
 
 export type DmarcErrorCode = keyof typeof FIX;
@@ -55,7 +55,7 @@ export function dmarcError(
   return new PermanentError({ code, message, fix: FIX[code], details, cause });
 }
 
-const AGAIN = 'give the original to a new run (docs/dmarc.md, How a report comes in).';
+const AGAIN = 'read it again.';
 
 /** Ends of a run that are no word about the bytes: whoever ended it, they are in quarantine. */
 const ENDS_FIX: Record<string, string> = {

@@ -64,7 +64,7 @@ const SUMMARY_CHARACTERS = 130;
 
 /** What a run shows of itself. */
 export function ingestionLabels(input: IngestDmarcReportInput) {
-  const from = input.address === null ? 'HTTPS' : input.sender || '<>';
+  const from = input.again ? 'quarantine' : input.address === null ? 'HTTPS' : input.sender || '<>';
   const subject = input.subject ? `: ${input.subject}` : '';
   return {
     staticSummary: `${from} -> reports about ${input.domain}${subject}`.slice(0, SUMMARY_CHARACTERS),
@@ -101,10 +101,17 @@ export async function givenReportRun(
   await checkGiven(message, blobs, 'input.message');
   const key = createHash('sha256').update(`${wanted}\0${kind}\0${message.sha256}`).digest('hex');
   const id = ingestDmarcReportId(key);
-  await keepBlob({ blobs, records }, message, `dmarc-run:${id}`, new Date(Date.now() + KEEP).toISOString());
+  await keepForRun(id, message, { blobs, records });
   const nobody = { activityId: null, address: null, sender: '', headerFrom: null, subject: null, authentication: null };
   return { id, input: { ...nobody, kind, message, domain: wanted, receivedAt: new Date().toISOString() } };
 }
+
+/** Keeps the bytes for the run, which keeps what it needs for longer itself. */
+export const keepForRun = (
+  id: string,
+  message: z.output<typeof BlobRef>,
+  stores: Pick<Dependencies, 'blobs' | 'records'>,
+): Promise<void> => keepBlob(stores, message, `dmarc-run:${id}`, new Date(Date.now() + KEEP).toISOString());
 
 export const domainUnknown = (domain: string): PermanentError =>
   new PermanentError({

@@ -142,6 +142,27 @@ export async function findRun(context: HttpContext, id: string): Promise<Run> {
   });
 }
 
+/** The result, or undefined when the time is over first. */
+export async function awaitResult(
+  context: HttpContext,
+  id: string,
+  milliseconds: number,
+  caller: AbortSignal,
+): Promise<{ result: unknown } | undefined> {
+  const over = AbortSignal.any([AbortSignal.timeout(milliseconds), caller, context.closing]);
+  const stop = new Promise<undefined>((resolve) =>
+    over.addEventListener('abort', () => resolve(undefined), { once: true }),
+  );
+  try {
+    const result = context.temporal.withAbortSignal(over, () => context.temporal.workflow.getHandle(id).result());
+    return await Promise.race([result.then((value: unknown) => ({ result: value })), stop]);
+  } catch (thrown) {
+    if (thrown instanceof WorkflowFailedError) throw failureOf(id, thrown);
+    if (over.aborted) return undefined;
+    return await askTemporal(context, () => Promise.reject(thrown));
+  }
+}
+
 export interface RunFilter {
   workflow?: string;
   status?: (typeof RUN_STATUSES)[number];

@@ -1,7 +1,14 @@
 /** The records as the API shows them. Each schema is checked by the compiler against the port it shows. */
 import { z } from 'zod';
 import { Authentication, BlobRef, SmtpReply } from '../../activities/schemas.ts';
+import { RESULT_WAIT } from './limits.ts';
 import type * as port from '../../stores/records/port.ts';
+
+/** How long an answer waits for a run: `30s`; ms. More than `RESULT_WAIT` is that. */
+export const Wait = z
+  .string()
+  .regex(/^\d{1,3}s?$/, 'write seconds, such as 30s')
+  .transform((text) => Math.min(Number.parseInt(text, 10) * 1_000, RESULT_WAIT));
 
 const Forward = z.object({
   type: z.literal('forward'),

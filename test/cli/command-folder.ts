@@ -13,22 +13,29 @@ export interface Folder {
 
 const MAIN = resolve('cli/main.ts');
 
+/** In a folder that is there. */
+export async function runCommand(
+  path: string,
+  args: string[],
+  stdin = '',
+): Promise<{ status: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd: path,
+    stdio: 'pipe',
+    env: { ...process.env, SWITCHYARD_ADDRESSES: undefined, SWITCHYARD_CONFIG: undefined },
+  });
+  child.stdin.end(stdin);
+  const closed = new Promise<number | null>((done) => child.on('close', done));
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  return { status: await closed, stdout, stderr };
+}
+
 export async function commandFolder(configuration: string): Promise<Folder> {
   const path = await mkdtemp(join(tmpdir(), 'switchyard-cli-'));
   await writeFile(join(path, 'switchyard.yaml'), configuration);
   return {
     path,
-    async run(args, stdin = '') {
-      const child = spawn(process.execPath, [MAIN, ...args], {
-        cwd: path,
-        stdio: 'pipe',
-        env: { ...process.env, SWITCHYARD_ADDRESSES: undefined, SWITCHYARD_CONFIG: undefined },
-      });
-      child.stdin.end(stdin);
-      const closed = new Promise<number | null>((done) => child.on('close', done));
-      const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
-      return { status: await closed, stdout, stderr };
-    },
+    run: (args, stdin) => runCommand(path, args, stdin),
     remove: () => rm(path, { recursive: true, force: true }),
   };
 }

@@ -15,10 +15,18 @@ const read = (name: string): { events: { eventType: string }[] } =>
 it('has a history of every ending', () => {
   expect(recorded.sort()).toEqual(
     [
-      ...['cancelled', 'no-report', 'published', 'quarantined', 'repeated', 'worker-lost'].map(
-        (ending) => `ingestDmarcReport.${ending}.json`,
-      ),
-      ...['cancelled', 'done', 'failed'].map((ending) => `importReports.${ending}.json`),
+      ...[
+        'cancelled',
+        'no-report',
+        'published',
+        'quarantined',
+        'read-again',
+        'reading-again-cancelled',
+        'refused-again',
+        'repeated',
+        'worker-lost',
+      ].map((ending) => `ingestDmarcReport.${ending}.json`),
+      ...['cancelled', 'done', 'failed', 'worker-lost'].map((ending) => `importReports.${ending}.json`),
       ...['given-up', 'gone', 'taken'].map((ending) => `notifyTrigger.${ending}.json`),
       ...[
         'abandoned',
@@ -30,7 +38,7 @@ it('has a history of every ending', () => {
         'failed',
         'replaced',
       ].map((ending) => `oneAtATime.${ending}.json`),
-      ...['cancelled', 'done', 'failed'].map((ending) => `rereadReports.${ending}.json`),
+      ...['cancelled', 'done', 'failed', 'worker-lost'].map((ending) => `rereadReports.${ending}.json`),
       ...[
         'cancelled',
         'deferred-in-task',

@@ -1,6 +1,7 @@
 /** The contract of the reports' domain: workflow name, id builder, input and result. */
 import type { Authentication } from '../../stores/records/port.ts';
 import type { BlobRef } from '../../stores/blobs/port.ts';
+import type { ReportMail } from '../../stores/records/dmarc/port.ts';
 import type { Origin } from '../contract.ts';
 
 export const INGEST_DMARC_REPORT = 'ingestDmarcReport';
@@ -25,8 +26,20 @@ export interface IngestDmarcReportInput {
   receivedAt: string;
   /** What verification of the mail found: anyone can write to a report address, so it is kept with the report. */
   authentication: Authentication | null;
+  /** What was in quarantine and is read again. It leaves quarantine; what is refused of it again is there anew. */
+  again?: ReadAgain;
   /** Who started the run, where that was neither a mail nor a reporter. */
   origin?: Origin;
+}
+
+export interface ReadAgain {
+  /** Id of what is in quarantine. */
+  entry: string;
+  /** Who asked for it, for the audit log. */
+  by: string;
+  /** As it was kept: the mail that it came with, and its name. */
+  mail: ReportMail | null;
+  file: string | null;
 }
 
 /** One report, or what was refused in its place. */

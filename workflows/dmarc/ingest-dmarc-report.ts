@@ -14,7 +14,13 @@ import {
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { bookkeepingNow, ingestion, lookUps, quarantining, type HouseActivities } from '../activities.ts';
 import type { BlobRef } from '../../stores/blobs/port.ts';
-import type { IngestDmarcReportInput, IngestDmarcReportResult, IngestedReport, IngestionOutcome } from './contract.ts';
+import type {
+  IngestDmarcReportInput,
+  IngestDmarcReportResult,
+  IngestedReport,
+  IngestionOutcome,
+  ReadAgain,
+} from './contract.ts';
 import { describeIngestion, sizeOf } from './details.ts';
 import { survived } from './lost-worker.ts';
 
@@ -35,10 +41,15 @@ export async function ingestDmarcReport(input: IngestDmarcReportInput): Promise<
   } catch (thrown) {
     if (!isCancellation(thrown)) throw thrown;
     // What was accepted is never lost, whoever ends the run.
-    await CancellationScope.nonCancellable(async () => {
-      const refusal = { code: 'dmarc.cancelled', message: 'The run was cancelled before it had published everything.' };
-      done.push(await quarantine(input, { report: input.message, name: null, place: 'cancelled' }, refusal));
-    });
+    if (input.again) done.push(leftThere(input.again.entry));
+    else
+      await CancellationScope.nonCancellable(async () => {
+        const refusal = {
+          code: 'dmarc.cancelled',
+          message: 'The run was cancelled before it had published everything.',
+        };
+        done.push(await quarantine(input, { report: input.message, name: null, place: 'cancelled' }, refusal));
+      });
   }
   return CancellationScope.nonCancellable(() => finish(input, done, show));
 }
@@ -54,6 +65,9 @@ interface File {
 /** What may be a report. A mail without any goes into quarantine as it is. */
 async function filesOf(input: IngestDmarcReportInput, done: IngestedReport[]): Promise<File[]> {
   try {
+    // It is kept already, as it came.
+    if (input.kind === 'report' && input.again)
+      return [{ report: input.message, name: input.again.file, place: 'report' }];
     if (input.kind === 'report') {
       const { report } = await survived(() =>
         ingestion['dmarc.storeReport'].executeWithOptions({ summary: sizeOf(input.message) }, [
@@ -91,7 +105,11 @@ async function publishFile(input: IngestDmarcReportInput, file: File): Promise<I
     if (isCancellation(thrown) || !(thrown instanceof ActivityFailure)) throw thrown;
   }
   const { domain, address, receivedAt } = input;
-  const publication = { report, domain, address, receivedAt, mail: mailOf(input), act: actOf(file) };
+  const publication = {
+    ...{ report, domain, address, receivedAt, mail: mailOf(input), act: actOf(file) },
+    // A person wants it, so that no stranger uses up anything.
+    ...(input.again ? { metered: false } : {}),
+  };
   try {
     const { reports } = await survived(() =>
       ingestion['dmarc.publishReport'].executeWithOptions({ summary: `publish ${label}` }, [publication]),
@@ -145,8 +163,25 @@ async function quarantine(input: IngestDmarcReportInput, file: File, refusal: Re
 
 const actOf = ({ place }: File): string => `${workflowInfo().workflowId}/${place}`;
 
-const mailOf = ({ activityId, sender, headerFrom, authentication, address }: IngestDmarcReportInput) =>
-  address === null ? null : { activityId, sender, headerFrom, authentication };
+const mailOf = ({ activityId, sender, headerFrom, authentication, address, again }: IngestDmarcReportInput) => {
+  if (again) return again.mail;
+  return address === null ? null : { activityId, sender, headerFrom, authentication };
+};
+
+/** What a cancelled run has not read again is still where it was. */
+const leftThere = (entry: string): IngestedReport => ({
+  ...{ name: null, file: null, state: 'refused', id: entry, kind: null, organization: null, day: null },
+  ...{ code: 'dmarc.cancelled', message: 'The run was cancelled: it is in quarantine as before.' },
+  ...{ records: 0, messages: 0, passed: 0 },
+});
+
+/** It leaves quarantine where all of it is somewhere else now. */
+async function release({ entry, by }: ReadAgain, done: IngestedReport[]): Promise<void> {
+  if (done.some(({ state, id }) => state === 'refused' && (id === null || id === entry))) return;
+  await quarantining['dmarc.releaseQuarantined'].executeWithOptions({ summary: 'out of quarantine' }, [
+    { id: entry, by },
+  ]);
+}
 
 /** Temporal's limit on a summary is 400 bytes, and a character of a name may have three. */
 const SUMMARY_CHARACTERS = 100;
@@ -160,6 +195,7 @@ async function finish(
   const [published, repeated, refused] = [count('published'), count('repeated'), count('refused')];
   const outcome: IngestionOutcome = refused > 0 ? 'quarantined' : published > 0 ? 'published' : 'repeated';
   if (input.activityId !== null) await closeActivity(input.activityId, done);
+  if (input.again) await release(input.again, done);
   upsertSearchAttributes([{ key: outcomeAttribute, value: outcome }]);
   show(WORDS[outcome]);
   return { outcome, domain: input.domain, published, repeated, refused, reports: done.slice(0, NAMED) };

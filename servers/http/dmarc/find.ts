@@ -1,4 +1,5 @@
 /** What an address names, or the error that says where to look instead. For the API and for the pages. */
+import { headOf } from '../../../activities/dmarc/raw.ts';
 import { DETECT_BYTES, detectFormat } from '../../../protocols/dmarc/detect.ts';
 import { PermanentError } from '../../../protocols/errors.ts';
 import type { BlobStore } from '../../../stores/blobs/port.ts';
@@ -82,16 +83,5 @@ const EXTENSIONS: Record<ReturnType<typeof detectFormat>, string> = {
   empty: 'bin',
 };
 
-async function formatOf(blobs: BlobStore, key: string): Promise<ReturnType<typeof detectFormat>> {
-  const chunks: Buffer[] = [];
-  const stream = await blobs.read(key);
-  try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      chunks.push(chunk);
-      if (chunks.reduce((size, one) => size + one.length, 0) >= DETECT_BYTES) break;
-    }
-  } finally {
-    stream.destroy();
-  }
-  return detectFormat(Buffer.concat(chunks));
-}
+const formatOf = async (blobs: BlobStore, key: string): Promise<ReturnType<typeof detectFormat>> =>
+  detectFormat(await headOf(blobs, key, DETECT_BYTES));

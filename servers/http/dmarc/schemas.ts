@@ -12,6 +12,7 @@ import {
 } from '../../../protocols/dmarc/aggregate.ts';
 import type { TlsPolicy as ReportedTlsPolicy } from '../../../protocols/dmarc/tls.ts';
 import { WARNING_CODES, type ReportWarning } from '../../../protocols/dmarc/warnings.ts';
+import { INGESTION_OUTCOMES, type IngestDmarcReportResult } from '../../../workflows/dmarc/contract.ts';
 import type * as port from '../../../stores/records/dmarc/port.ts';
 import type * as queries from '../../../stores/records/dmarc/queries-port.ts';
 
@@ -58,6 +59,32 @@ export const SourceCounts = Counts.extend({
   firstDay: z.string().describe('The first day that it was ever seen.'),
   lastDay: z.string(),
 }) satisfies z.ZodType<queries.SourceCounts>;
+
+export const Ingested = z.object({
+  outcome: z.enum(INGESTION_OUTCOMES),
+  domain: z.string(),
+  published: Count,
+  repeated: Count.describe('Known already.'),
+  refused: Count.describe('In quarantine now.'),
+  reports: z
+    .array(
+      z.object({
+        name: Text.describe('As it was called.'),
+        file: Text.describe('Name inside an archive.'),
+        state: z.enum(['published', 'repeated', 'refused']),
+        id: Text.describe('Of the report that counts, or of what is in quarantine now.'),
+        code: Text.describe('Why it was refused.'),
+        message: Text,
+        kind: z.enum(['aggregate', 'tls', 'failure']).nullable(),
+        organization: Text,
+        day: Text,
+        records: Count,
+        messages: Count,
+        passed: Count,
+      }),
+    )
+    .describe('The first of them.'),
+}) satisfies z.ZodType<IngestDmarcReportResult>;
 
 const Hits = z.object({
   hit: Count.describe('Messages that the policy would have touched, beyond what was done with them.'),

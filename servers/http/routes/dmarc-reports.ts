@@ -7,7 +7,9 @@ import { findQuarantined, findReport, quarantineMissing, sendOriginal } from '..
 import { FileLimit, Limit, PAGE } from '../dmarc/page.ts';
 import * as schemas from '../dmarc/schemas.ts';
 import { defineRoute, type Route } from '../route.ts';
+import { readAgain, readingOf } from '../dmarc/read-again.ts';
 import { ruleDomain } from '../rules.ts';
+import { Run, Wait } from '../schemas.ts';
 
 const REPORT = { id: 'Id of the report.' };
 const ENTRY = { id: 'Id of what is in quarantine.' };
@@ -137,6 +139,49 @@ export const dmarcReportRoutes: readonly Route[] = [
     async handle({ http, context: { dependencies }, path }) {
       const entry = await findQuarantined(dependencies.records.dmarc, path.id ?? '');
       return sendOriginal(dependencies.blobs, entry, http.req.method === 'HEAD');
+    },
+  }),
+  defineRoute({
+    method: 'post',
+    path: '/v1/dmarc/quarantine/{id}/read',
+    group: 'DMARC',
+    summary: 'Read again what was refused, in a run.',
+    description:
+      'What is published, or was before, leaves quarantine; what is refused again is in it anew, under another id and with its reason of now. With wait=30s the answer has the result; without, the run does it.',
+    parameters: ENTRY,
+    scope: 'dmarc:write',
+    query: z.object({ wait: Wait.default(0).describe('How long to wait for the result, such as 30s.') }),
+    body: z
+      .strictObject({
+        domain: z
+          .string()
+          .min(1)
+          .max(253)
+          .optional()
+          .describe('The domain that it must be about; without it the one whose address it came to.'),
+      })
+      .prefault({}),
+    answers: {
+      200: {
+        description: 'It was read.',
+        body: z.object({ run: Run, result: schemas.Ingested }),
+      },
+      202: { description: 'It is being read.', body: z.object({ run: Run, result: z.null() }) },
+    },
+    errors: [
+      'dmarc.quarantine_missing',
+      'dmarc.domain_needed',
+      'dmarc.domain_missing',
+      'blob.missing',
+      'run.failed',
+      'run.cancelled',
+      'temporal.unavailable',
+    ],
+    async handle({ http, context, token, path, query, body }) {
+      const id = path.id ?? '';
+      await readAgain(context, id, { domain: body.domain, by: `token:${token.name}` });
+      const { run, result } = await readingOf(context, id, query.wait, http.req.raw.signal);
+      return http.json({ run, result }, result ? 200 : 202);
     },
   }),
   defineRoute({

@@ -1,7 +1,7 @@
 /** Runs: start, list, describe, result, signal, update, query, cancel. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { WorkflowExecutionAlreadyStartedError, WorkflowFailedError } from '@temporalio/client';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
 import type { Step } from '../../../activities/step.ts';
 import type { TokenRecord } from '../../../stores/records/port.ts';
@@ -17,8 +17,8 @@ import { labelsOf } from '../../mail/labels.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { GivenReport, givenReportRun, ingestionLabels } from '../../dmarc/ingestion.ts';
 import { INGEST_DMARC_REPORT } from '../../../workflows/dmarc/contract.ts';
-import { askTemporal, failureOf, findRun, listRuns, noAnswer, WORKFLOWS } from '../runs.ts';
-import { HttpUrl, Run, RUN_STATUSES } from '../schemas.ts';
+import { askTemporal, awaitResult, findRun, listRuns, noAnswer, WORKFLOWS } from '../runs.ts';
+import { HttpUrl, Run, RUN_STATUSES, Wait } from '../schemas.ts';
 
 const ID = { id: 'Id of the run, with each slash written %2F.' };
 const RUN_ERRORS = ['run.missing', 'temporal.unavailable'] as const;
@@ -27,11 +27,6 @@ const Arguments = z.object({ args: z.array(z.unknown()).max(10).default([]) }).p
 const MAX_ID = 1_000;
 /** A query or an update waits for a worker; this long is usual, longer means that none runs. */
 const HANDLER_DEADLINE = 10_000;
-
-const Duration = z
-  .string()
-  .regex(/^\d{1,3}s?$/, 'write seconds, such as 30s')
-  .transform((text) => Math.min(Number.parseInt(text, 10) * 1_000, RESULT_WAIT));
 
 const StartRun = z.strictObject({
   workflow: z.enum(WORKFLOWS),
@@ -243,7 +238,7 @@ const result = defineRoute({
   description: `With wait=30s the answer comes when the run ends or after that time (at most ${RESULT_WAIT / 1_000} s), whichever is first.`,
   parameters: ID,
   scope: 'runs:read',
-  query: z.object({ wait: Duration.default(0).describe('How long to wait, such as 30s.') }),
+  query: z.object({ wait: Wait.default(0).describe('How long to wait, such as 30s.') }),
   answers: {
     200: {
       description: 'It ended well.',
@@ -261,27 +256,6 @@ const result = defineRoute({
       : http.json(await findRun(context, run.id), 202);
   },
 });
-
-/** The result, or undefined when the time is over first. */
-async function awaitResult(
-  context: HttpContext,
-  id: string,
-  milliseconds: number,
-  caller: AbortSignal,
-): Promise<{ result: unknown } | undefined> {
-  const over = AbortSignal.any([AbortSignal.timeout(milliseconds), caller, context.closing]);
-  const stop = new Promise<undefined>((resolve) =>
-    over.addEventListener('abort', () => resolve(undefined), { once: true }),
-  );
-  try {
-    const result = context.temporal.withAbortSignal(over, () => context.temporal.workflow.getHandle(id).result());
-    return await Promise.race([result.then((value: unknown) => ({ result: value })), stop]);
-  } catch (thrown) {
-    if (thrown instanceof WorkflowFailedError) throw failureOf(id, thrown);
-    if (over.aborted) return undefined;
-    return await askTemporal(context, () => Promise.reject(thrown));
-  }
-}
 
 const signal = defineRoute({
   method: 'post',

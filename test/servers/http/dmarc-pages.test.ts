@@ -343,6 +343,25 @@ describe('who may see and change', () => {
     ]);
   });
 
+  test('what was refused is read again by who may write, from this site, and stays while Temporal is away', async () => {
+    const read = async (headers: Record<string, string>) =>
+      browse(service.port, `/dmarc/quarantine/${entry}/read`, {
+        method: 'POST',
+        headers,
+        body: 'domain=waiting.example',
+      });
+    expect((await read({ origin: 'https://evil.example' })).status).toBe(403);
+    expect((await read({ 'sec-fetch-site': 'cross-site' })).status).toBe(403);
+    expect((await read((await signIn('dmarc:read')).headers)).status).toBe(403);
+    const { status, text: html } = await read({ 'sec-fetch-site': 'same-origin' });
+    expect([status, html]).toEqual([503, expect.stringContaining('switchyard doctor')]);
+    expect(await service.records.dmarc.quarantine.get(entry)).toBeDefined();
+    const asked = await service.call('POST', `/v1/dmarc/quarantine/${entry}/read`, {
+      token: await service.token('dmarc:read'),
+    });
+    expect(asked.json).toMatchObject({ status: 403, scope: 'dmarc:write' });
+  });
+
   test('what was refused is removed by who may write, from this site', async () => {
     const path = `/dmarc/quarantine/${entry}/remove`;
     const remove = async (headers: Record<string, string>) =>

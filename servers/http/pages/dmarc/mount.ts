@@ -1,15 +1,18 @@
 /** Addresses of the pages about reports. The door is the same for all; what changes something needs more. */
-import type { Hono } from 'hono';
+import type { Context, Hono } from 'hono';
 import { PermanentError } from '../../../../protocols/errors.ts';
 import { demand } from '../../authentication.ts';
 import type { HttpContext, HttpEnv } from '../../context.ts';
 import { findQuarantined, findReport, quarantineMissing, sendOriginal } from '../../dmarc/find.ts';
+import { readAgain } from '../../dmarc/read-again.ts';
+import { FORM_BODY } from '../../limits.ts';
+import { readBody } from '../../route.ts';
 import { pageAccess, refuseCrossSite } from '../access.ts';
 import type { Html } from '../layout.ts';
 import { domainOverview } from './domain.ts';
 import { failuresPage } from './failures.ts';
 import { dmarcOverview } from './overview.ts';
-import { domainQuarantine, quarantinedPage, quarantinePage } from './quarantine.ts';
+import { domainQuarantine, quarantinedPage, quarantinePage, readAgainPage } from './quarantine.ts';
 import { reportPage } from './report.ts';
 import { reportsPage } from './reports.ts';
 import { sourcePage } from './source.ts';
@@ -48,15 +51,21 @@ export function mountDmarcPages(app: Hono<HttpEnv>, context: HttpContext): void 
     sendOriginal(blobs, await findQuarantined(records.dmarc, http.req.param('id')), http.req.method === 'HEAD'),
   );
   app.post('/dmarc/quarantine/:id/remove', door, async (http) => {
-    refuseCrossSite(http);
-    // Who sits at the machine has no token and may do everything.
-    const token = http.get('token');
-    if (token) demand(token, 'dmarc:write');
+    const by = whoChanges(http);
     const id = http.req.param('id');
-    if (!(await records.dmarc.quarantine.remove(id, token ? `token:${token.name}` : 'page')))
-      throw quarantineMissing(id);
+    if (!(await records.dmarc.quarantine.remove(id, by))) throw quarantineMissing(id);
     return http.redirect('/dmarc/quarantine', 303);
   });
+  app.post('/dmarc/quarantine/:id/read', door, async (http) => {
+    const by = whoChanges(http);
+    const id = http.req.param('id');
+    const form = new URLSearchParams((await readBody(http, FORM_BODY)).toString('utf8'));
+    await readAgain(context, id, { domain: form.get('domain') || undefined, by });
+    return http.redirect(`/dmarc/quarantine/${encodeURIComponent(id)}/read`, 303);
+  });
+  app.get('/dmarc/quarantine/:id/read', door, async (http) =>
+    http.html(await readAgainPage(context, http.req.param('id'), http.req.raw.signal)),
+  );
   app.get('/dmarc/reports/:id', door, async (http) =>
     http.html(await reportPage(context, http.req.param('id'), searchOf(http.req.url))),
   );
@@ -72,6 +81,17 @@ export function mountDmarcPages(app: Hono<HttpEnv>, context: HttpContext): void 
     if (!isTab(tab)) throw pageMissing();
     return answer(http, await PAGES[tab](await viewOf(context, http.req.param('domain'), searchOf(http.req.url))));
   });
+}
+
+/**
+ * Who sends a form that changes something. Who sits at the machine has no token and may do everything.
+ * @throws PermanentError `request.cross_site`, `scope.missing`
+ */
+function whoChanges(http: Context<HttpEnv>): string {
+  refuseCrossSite(http);
+  const token = http.get('token');
+  if (token) demand(token, 'dmarc:write');
+  return token ? `token:${token.name}` : 'page';
 }
 
 const isTab = (name: string): name is Tab => Object.hasOwn(PAGES, name);

@@ -3,12 +3,14 @@ import { html } from 'hono/html';
 import { dmarcFix } from '../../../../protocols/dmarc/errors.ts';
 import type { Authentication } from '../../../../protocols/mail/authentication.ts';
 import type { Quarantined } from '../../../../stores/records/dmarc/port.ts';
+import type { IngestDmarcReportResult } from '../../../../workflows/dmarc/contract.ts';
 import type { HttpContext } from '../../context.ts';
 import { findDomain, findQuarantined } from '../../dmarc/find.ts';
+import { readingOf } from '../../dmarc/read-again.ts';
 import { factList, head, page, pager, panel, type Html } from '../layout.ts';
-import { bytes, moment, plural, verdictTags } from '../words.ts';
+import { bytes, moment, number, plural, tag, verdictTags, type Tone } from '../words.ts';
 import { PAST_REPORTS } from './parts.ts';
-import { domainPage, linkTo, PAGE, type View } from './view.ts';
+import { dayWords, domainPage, linkTo, PAGE, reportLink, type View } from './view.ts';
 
 const EMPTY = html`<div class="body empty">
   <p>
@@ -110,6 +112,7 @@ export async function quarantinedPage(context: HttpContext, id: string): Promise
   const entry = await findQuarantined(dmarc, id);
   const { mail, domain } = entry;
   const known = domain === null ? undefined : await findDomain(dmarc, domain).catch(() => undefined);
+  const domains = (await dmarc.domains.list()).map((one) => one.domain);
   const facts: [string, string | Html][] = [
     ['Code', html`<code>${entry.code}</code>`],
     ['Came', moment(entry.receivedAt, 'full')],
@@ -139,8 +142,110 @@ export async function quarantinedPage(context: HttpContext, id: string): Promise
     html`<div class="body">
       <p>${dmarcFix(entry.code) ?? 'It counts for nothing, and nothing has to be done.'}</p>
       <p class="quiet">The original may be hostile: do not open it with a program that would run what is in it.</p>
-      <form method="post" action="/dmarc/quarantine/${entry.id}/remove"><button>Remove it now</button></form>
+      ${readForm(entry, domains)}
+      <form method="post" action="/dmarc/quarantine/${entry.id}/remove" class="act">
+        <button>Remove it now</button>
+        <span class="quiet">With its original, for good.</span>
+      </form>
     </div>`,
   )}`;
   return page({ title: 'Not taken · DMARC', body, current: 'dmarc', runs: context.addresses.temporalUi });
+}
+
+/** Asks which domain it is about where there is a choice: it may have come to the address of another one. */
+function readForm({ id, domain }: Quarantined, domains: string[]): Html | '' {
+  if (domains.length === 0) return '';
+  const options = domains.map((one) =>
+    one === domain
+      ? html`<option value="${one}" selected>${one}</option>`
+      : html`<option value="${one}">${one}</option>`,
+  );
+  const choice =
+    domains.length === 1
+      ? html`<input type="hidden" name="domain" value="${domains[0]}" />`
+      : html`<label
+          >As a report about
+          <select name="domain">
+            ${options}
+          </select></label
+        >`;
+  return html`<form method="post" action="/dmarc/quarantine/${id}/read" class="act">
+    ${choice}<button>Read it again</button>
+    <span class="quiet">What is published leaves quarantine; what is refused again stays, with its reason of now.</span>
+  </form>`;
+}
+
+/** What came of reading it again; its URL stays when the entry is gone. */
+export async function readAgainPage(context: HttpContext, id: string, caller: AbortSignal): Promise<Html> {
+  const { run, result } = await readingOf(context, id, PAGE_WAIT, caller);
+  const aside = run.url ? html`<a class="button" href="${run.url}">Open the run in Temporal</a>` : '';
+  const body = result
+    ? html`${head('Read again', subOfResult(result), aside)}${panel(
+        'What came of it',
+        resultTable(result),
+        html`<span class="links"
+          ><a href="/dmarc/${encodeURIComponent(result.domain)}">${result.domain}</a
+          ><a href="/dmarc/quarantine">What is in quarantine</a></span
+        >`,
+      )}`
+    : html`${head('Read again', 'It is being read.', aside)}${panel(
+        'Not over yet',
+        html`<div class="body empty">
+          <p>What comes of it appears here. Nothing comes while no worker runs; this starts one with all the rest:</p>
+          <p><code>switchyard up</code></p>
+          <p><a href="/dmarc/quarantine/${id}/read">Look again</a></p>
+        </div>`,
+      )}`;
+  return page({ title: 'Read again · DMARC', body, current: 'dmarc', runs: context.addresses.temporalUi });
+}
+
+/** ms that the page waits for the end of the run: a report takes one or two seconds. */
+const PAGE_WAIT = 10_000;
+
+function subOfResult({ outcome, published, repeated, refused, domain }: IngestDmarcReportResult): string {
+  const words = [
+    ...(published > 0 ? [`${number(published)} published`] : []),
+    ...(repeated > 0 ? [`${number(repeated)} known before`] : []),
+    ...(refused > 0 ? [`${number(refused)} refused again`] : []),
+  ].join(', ');
+  const end = outcome === 'quarantined' ? 'What was refused is in quarantine.' : 'It has left quarantine.';
+  return `Reports about ${domain}: ${words}. ${end}`;
+}
+
+const CAME: Record<IngestDmarcReportResult['reports'][number]['state'], { tone: Tone; word: string }> = {
+  published: { tone: 'pass', word: 'published' },
+  repeated: { tone: 'none', word: 'counted before' },
+  refused: { tone: 'fail', word: 'refused again' },
+};
+
+function resultTable({ reports }: IngestDmarcReportResult): Html {
+  return html`<table class="cards figures">
+    <thead>
+      <tr>
+        <th>What</th>
+        <th>Reporter</th>
+        <th>About</th>
+        <th class="n">Messages</th>
+        <th>State</th>
+      </tr>
+    </thead>
+    <tbody>
+      ${reports.map((one) => {
+        const { tone, word } = CAME[one.state];
+        const name = [one.name, one.file].filter((part) => part !== null).join(': ') || 'without a name';
+        const href = one.state === 'refused' ? `/dmarc/quarantine/${one.id}` : reportLink(one.id ?? '');
+        return html`<tr>
+          <td class="first">
+            ${one.id === null ? name : html`<a class="row" href="${href}">${name}</a>`}${
+              one.message === null ? '' : html`<span class="quiet">${one.message}</span>`
+            }
+          </td>
+          <td class="wide">${one.organization ?? html`<span class="quiet">not read</span>`}</td>
+          <td class="when wide">${one.day === null ? '' : dayWords(one.day)}</td>
+          <td class="n" data-label="messages">${one.state === 'refused' ? '' : number(one.messages)}</td>
+          <td class="state">${tag(tone, word)}</td>
+        </tr>`;
+      })}
+    </tbody>
+  </table>`;
 }
