@@ -1,5 +1,5 @@
 /**
- * PostgreSQL through `pg`, as a Kysely dialect. The only file that knows PostgreSQL, but for the locks.
+ * PostgreSQL through `pg`, as a Kysely dialect. The only file that knows PostgreSQL, but for locks and `many.ts`.
  *
  * - A commit is on the disk when it returns (`synchronous_commit`), whatever the server's default: a 250 promises that
  *   the message survives a power cut.
@@ -188,8 +188,10 @@ function guarded(client: pg.PoolClient, place: string): PostgresPoolClient {
 }
 
 /** The text of a database holds no NUL (22021); untrusted header fields may. */
-const storable = (value: unknown): unknown =>
-  typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value;
+function storable(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(storable);
+  return typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value;
+}
 
 const SET_PASSWORD = `Set ${PASSWORD_VARIABLE} for every process, and check records.postgres.user.`;
 const GIVE_RIGHT = 'Give the user the right to it: the simplest is a database of its own (createdb --owner=USER NAME).';

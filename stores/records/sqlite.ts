@@ -1,11 +1,11 @@
 /**
- * SQLite through node:sqlite, as a Kysely dialect. The only file that knows SQLite.
+ * SQLite through node:sqlite, as a Kysely dialect. The only file that knows SQLite, but for `many.ts`.
  *
  * - WAL, and a commit is on the disk when its caller goes on: a 250 promises that the message survives a power cut.
  *   The sync is done beside the event loop (`wal-sync.ts`), hence synchronous=NORMAL, and before anybody hears of it.
  * - Several processes share the file. node:sqlite is synchronous, so a long busy time-out would stop the event
  *   loop of an SMTP server: the time-out in SQLite is short, and waiting for the lock is done here with timers.
- * - Transactions are BEGIN IMMEDIATE: they take the write lock at once, so that none fails half way because
+ * - Transactions that write are BEGIN IMMEDIATE: they take the write lock at once, so that none fails half way because
  *   another one wrote after its first read (SQLITE_BUSY_SNAPSHOT cannot be waited out).
  */
 import { mkdir, open } from 'node:fs/promises';
@@ -86,7 +86,8 @@ function sqliteDriver(connection: SqliteConnection): Driver {
   return {
     init: async () => undefined,
     acquireConnection: () => connection.acquire(),
-    beginTransaction: () => run('begin immediate'),
+    // One that only reads has one state of the file, and keeps nobody from writing.
+    beginTransaction: (_, { accessMode }) => run(accessMode === 'read only' ? 'begin' : 'begin immediate'),
     commitTransaction: () => run('commit'),
     // A full disk or an I/O error may have rolled back already.
     rollbackTransaction: async () => (connection.inTransaction ? run('rollback') : undefined),
@@ -95,8 +96,8 @@ function sqliteDriver(connection: SqliteConnection): Driver {
   };
 }
 
-/** Statements that leave nothing to sync. A transaction that only reads is taken for one that writes: there is none. */
-const READS = /^\s*(?:select|pragma|begin|rollback)\b/i;
+/** Statements that leave nothing to sync, but for what was written before them. */
+const READS = /^\s*(?:select|pragma|begin|commit|rollback)\b/i;
 
 interface Prepared {
   statement: StatementSync;

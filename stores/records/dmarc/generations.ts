@@ -1,14 +1,12 @@
 /** Generations of answers: a new reading of the stored reports is built beside the present one and takes its place at once. */
 import { sql, type Selectable } from 'kysely';
 import { timeNow, type Database } from '../tables.ts';
+import { currentGeneration } from './generation.ts';
 import { holdReports } from './hold.ts';
 import { rereadAct, type Generation, type GenerationRecords } from './port.ts';
 import { fromReportRow } from './rows.ts';
 import { finishSums, removeRecords, SUMMED_AT_ONCE, unfinishedIn } from './staged.ts';
 import type { DmarcTables } from './tables.ts';
-
-/** The number of the generation that is asked, within a query. */
-export const currentGeneration = sql<number>`(select number from dmarc_generations where state = 'current')`;
 
 /** Reports whose rows go in one transaction: the lock is held for moments. */
 const CLEARED_AT_ONCE = 50;

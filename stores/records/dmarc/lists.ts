@@ -1,7 +1,7 @@
 /** Reports and records one by one, newest first, a page at a time. */
 import type { FailureReport } from '../../../protocols/dmarc/failure.ts';
 import { pageSize, type Database } from '../tables.ts';
-import { currentGeneration } from './generations.ts';
+import { currentGeneration } from './generation.ts';
 import type { DmarcQueries, StoredRecord } from './queries-port.ts';
 import { fromRecordRow, fromReportRow, fromTlsRows } from './rows.ts';
 

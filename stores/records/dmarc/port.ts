@@ -153,9 +153,11 @@ export interface DmarcReportRecords {
   stage(report: Pick<NewReport, 'id' | 'domain'>, records: NumberedRecord[], generation: number): Promise<void>;
   /**
    * Publishes the report with all its records, in one transaction with the sums: all or nothing, and once, whoever else
-   * publishes the same. Sums of a report of more than 5,000 records follow in batches, a transaction each, before this
-   * ends; after a crash the next try goes on with them, or `expireStaged`. What was staged for one that is not published
-   * is removed.
+   * publishes the same. Reports that are to be published while others are being written share the next transaction, in
+   * the order of the calls; what becomes of one is no matter of the others. Of more than 5,000 records the sums by
+   * address follow in transactions of their own before this ends; after a crash the next try goes on with them, or
+   * `expireStaged`, or whoever asks: no answer has a part of a report (`one-state.ts`). What was staged for one that is
+   * not published is removed.
    * @param generation as `generations.current` said, or one that is being built
    * @throws TemporaryError `dmarc.generation_over`: it is neither any more; begin again with the present one
    */

@@ -5,17 +5,42 @@
 import { sql, type RawBuilder } from 'kysely';
 import type { PolicyPublished } from '../../../protocols/dmarc/aggregate.ts';
 import type { Database } from '../tables.ts';
-import { currentGeneration } from './generations.ts';
+import { currentGeneration } from './generation.ts';
 import { listQueries } from './lists.ts';
 import type { DmarcQueries, Range, WhatIf, WhatIfService } from './queries-port.ts';
+import { inOneState } from './one-state.ts';
 import { monthsIn } from './range.ts';
 import { everyNewSource, everySource, largestSources, newestSources } from './sources.ts';
 import { organizationOf } from './sums.ts';
 import { tlsQueries } from './tls-queries.ts';
 
 export function dmarcQueries(database: Database): DmarcQueries {
+  const ask = <Answer>(question: (queries: Questions) => Promise<Answer>) =>
+    inOneState(database, (state) => question(questionsTo(state)));
   return {
     ...listQueries(database),
+    domains: (since) => ask((of) => of.domains(since)),
+    totals: (range) => ask((of) => of.totals(range)),
+    days: (range) => ask((of) => of.days(range)),
+    firstDay: (domain) => ask((of) => of.firstDay(domain)),
+    services: (range) => ask((of) => of.services(range)),
+    sources: (wanted) => ask((of) => of.sources(wanted)),
+    everySource: ({ domain, from, to, ...wanted }) => everySource(database, { domain, from, to }, wanted),
+    newSources: (wanted) => ask((of) => of.newSources(wanted)),
+    everyNewSource: (wanted) => everyNewSource(database, wanted),
+    countNewSources: (wanted) => ask((of) => of.countNewSources(wanted)),
+    whatIf: (range) => ask((of) => of.whatIf(range)),
+    policy: (domain) => ask((of) => of.policy(domain)),
+    tls: (range) => ask((of) => of.tls(range)),
+  };
+}
+
+/** Those that are answered from sums. */
+type Questions = Omit<DmarcQueries, keyof ReturnType<typeof listQueries> | 'everySource' | 'everyNewSource'>;
+
+/** @param database one state of it: an answer takes several statements */
+function questionsTo(database: Database): Questions {
+  return {
     ...tlsQueries(database),
     async domains(since) {
       const known = await database.selectFrom('dmarc_domains').selectAll().execute();
@@ -43,17 +68,17 @@ export function dmarcQueries(database: Database): DmarcQueries {
       }));
     },
     async totals(range) {
-      const [counts, reporters, sources] = await Promise.all([
-        domainDaysOf(database, range)
-          .select([
-            ...ofDays,
-            total('reports').as('reports'),
-            sql<number>`coalesce(sum(case when messages > 0 then 1 else 0 end), 0)`.as('days'),
-          ])
-          .executeTakeFirstOrThrow(),
-        reportersOf(database, range).executeTakeFirstOrThrow(),
-        seenIn(database, 'dmarc_sources', range).select(countAll.as('sources')).executeTakeFirstOrThrow(),
-      ]);
+      const counts = await domainDaysOf(database, range)
+        .select([
+          ...ofDays,
+          total('reports').as('reports'),
+          sql<number>`coalesce(sum(case when messages > 0 then 1 else 0 end), 0)`.as('days'),
+        ])
+        .executeTakeFirstOrThrow();
+      const reporters = await reportersOf(database, range).executeTakeFirstOrThrow();
+      const sources = await seenIn(database, 'dmarc_sources', range)
+        .select(countAll.as('sources'))
+        .executeTakeFirstOrThrow();
       return { ...counts, ...reporters, ...sources };
     },
     async days({ service, ...range }) {
@@ -88,25 +113,21 @@ export function dmarcQueries(database: Database): DmarcQueries {
       return row?.day;
     },
     async services(range) {
-      const [services, sources] = await Promise.all([
-        resultsOf(database, range)
-          .select(['service', ...ofResults])
-          .groupBy('service')
-          .orderBy('messages', 'desc')
-          .orderBy('service')
-          .execute(),
-        seenIn(database, 'dmarc_service_sources', range)
-          .select(['service', countAll.as('sources')])
-          .groupBy('service')
-          .execute(),
-      ]);
+      const services = await resultsOf(database, range)
+        .select(['service', ...ofResults])
+        .groupBy('service')
+        .orderBy('messages', 'desc')
+        .orderBy('service')
+        .execute();
+      const sources = await seenIn(database, 'dmarc_service_sources', range)
+        .select(['service', countAll.as('sources')])
+        .groupBy('service')
+        .execute();
       const known = new Map(sources.map((one) => [one.service, one.sources]));
       return services.map((one) => ({ ...one, sources: known.get(one.service) ?? 0 }));
     },
     sources: ({ domain, from, to, ...wanted }) => largestSources(database, { domain, from, to }, wanted),
-    everySource: ({ domain, from, to, ...wanted }) => everySource(database, { domain, from, to }, wanted),
     newSources: (wanted) => newestSources(database, wanted),
-    everyNewSource: (wanted) => everyNewSource(database, wanted),
     async countNewSources({ domain, since }) {
       const { count } = await database
         .selectFrom('dmarc_sources')
@@ -118,15 +139,13 @@ export function dmarcQueries(database: Database): DmarcQueries {
       return count;
     },
     async whatIf(range) {
-      const [{ messages, passed }, failed] = await Promise.all([
-        domainDaysOf(database, range).select(ofDays).executeTakeFirstOrThrow(),
-        resultsOf(database, range)
-          .select(['service', 'disposition', total('messages').as('hit'), total('exempt').as('exempt')])
-          .where('dkim', '<>', 'pass')
-          .where('spf', '<>', 'pass')
-          .groupBy(['service', 'disposition'])
-          .execute(),
-      ]);
+      const { messages, passed } = await domainDaysOf(database, range).select(ofDays).executeTakeFirstOrThrow();
+      const failed = await resultsOf(database, range)
+        .select(['service', 'disposition', total('messages').as('hit'), total('exempt').as('exempt')])
+        .where('dkim', '<>', 'pass')
+        .where('spf', '<>', 'pass')
+        .groupBy(['service', 'disposition'])
+        .execute();
       return {
         messages,
         passed,

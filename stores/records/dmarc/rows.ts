@@ -154,6 +154,22 @@ export function toTlsRows({ id, domain, day }: NewReport, policies: TlsPolicies,
   };
 }
 
+type Failure = Extract<ReportContent, { kind: 'failure' }>['failure'];
+
+export const toFailureRow = (
+  { id, domain }: NewReport,
+  failure: Failure,
+  generation: number,
+): DmarcTables['dmarc_failures'] => ({
+  generation,
+  report: id,
+  domain,
+  source: failure.sourceIp,
+  arrived_at: failure.arrivedAt,
+  incidents: failure.incidents,
+  details: JSON.stringify(failure),
+});
+
 export function fromTlsRows(
   row: Selectable<DmarcTables['dmarc_tls_policies']>,
   failures: Selectable<DmarcTables['dmarc_tls_failures']>[],

@@ -7,8 +7,9 @@
 import { sql } from 'kysely';
 import { TemporaryError } from '../../../protocols/errors.ts';
 import { pageSize, type Database } from '../tables.ts';
-import { currentGeneration } from './generations.ts';
+import { currentGeneration } from './generation.ts';
 import { dmarcHostRecords } from './hosts.ts';
+import { inOneState } from './one-state.ts';
 import type { Counts, Range, SourceCounts } from './queries-port.ts';
 
 export interface Wanted {
@@ -50,29 +51,45 @@ export async function largestSources(database: Database, range: Range, wanted: W
   }
 }
 
-/** By address, so many at a time: each one once, whatever is published meanwhile. */
-export async function* everySource(
+/** By address, so many at a time: each one once, whatever is published meanwhile. What comes at a time is of one state. */
+export const everySource = (
   database: Database,
   range: Range,
   wanted: Pick<Wanted, 'service' | 'failing'>,
-): AsyncGenerator<SourceCounts[]> {
-  const generation = await generationNow(database);
-  for (let after = ''; ;) {
-    const candidates = await candidatesOf(database, generation, range, wanted)
+): AsyncGenerator<SourceCounts[]> =>
+  inPages(database, async (state, generation, after) => {
+    const candidates = await candidatesOf(state, generation, range, wanted)
       .where('source', '>', after)
       .orderBy('source')
       .limit(AT_ONCE)
       .execute();
-    const last = candidates.at(-1);
-    if (!last) return refuseReplaced(database, generation);
     const inRange = new Map<string, Counts>();
-    await sumUp(database, generation, range, candidates, wanted, inRange);
+    await sumUp(state, generation, range, candidates, wanted, inRange);
     const found = candidates.flatMap(({ source }) => {
       const counts = inRange.get(source);
       return counts ? [{ source, ...counts }] : [];
     });
-    yield describeSources(database, generation, range.domain, wantedOf(found, wanted));
-    after = last.source;
+    const sources = await describeSources(state, generation, range.domain, wantedOf(found, wanted));
+    return { sources, last: candidates.at(-1)?.source };
+  });
+
+interface Page {
+  sources: SourceCounts[];
+  /** The last address that was looked at; none where there are no more. */
+  last: string | undefined;
+}
+
+async function* inPages(
+  database: Database,
+  pageAfter: (state: Database, generation: number, after: string) => Promise<Page>,
+): AsyncGenerator<SourceCounts[]> {
+  const generation = await generationNow(database);
+  for (let after = ''; ;) {
+    const from = after;
+    const { sources, last } = await inOneState(database, (state) => pageAfter(state, generation, from));
+    if (last === undefined) return refuseReplaced(database, generation);
+    yield sources;
+    after = last;
   }
 }
 
@@ -91,20 +108,18 @@ export async function newestSources(
 }
 
 /** Of the same, every one, as `everySource` gives them. */
-export async function* everyNewSource(database: Database, wanted: NewWanted): AsyncGenerator<SourceCounts[]> {
-  const generation = await generationNow(database);
-  for (let after = ''; ;) {
-    const sources = await newOf(database, generation, wanted)
+export const everyNewSource = (database: Database, wanted: NewWanted): AsyncGenerator<SourceCounts[]> =>
+  inPages(database, async (state, generation, after) => {
+    const found = await newOf(state, generation, wanted)
       .where('source', '>', after)
       .orderBy('source')
       .limit(AT_ONCE)
       .execute();
-    const last = sources.at(-1);
-    if (!last) return refuseReplaced(database, generation);
-    yield describeSources(database, generation, wanted.domain, sources);
-    after = last.source;
-  }
-}
+    return {
+      sources: await describeSources(state, generation, wanted.domain, found),
+      last: found.at(-1)?.source,
+    };
+  });
 
 interface NewWanted {
   domain: string;

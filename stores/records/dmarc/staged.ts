@@ -5,44 +5,65 @@
  */
 import { sql } from 'kysely';
 import { TemporaryError } from '../../../protocols/errors.ts';
+import { among } from '../many.ts';
 import type { Database } from '../tables.ts';
 import { holdReports } from './hold.ts';
 import type { DmarcReport, NewReport } from './port.ts';
-import { addRecords } from './sums.ts';
+import { addStoredSources, type Results } from './sums.ts';
 
 /** Records whose sums are added up in one transaction, and that are renamed or removed in one. */
 export const SUMMED_AT_ONCE = 5_000;
 
-/** What the staged records of a report come to, and the last of their numbers. */
+/** What the staged records of a report come to, in all and by service and result; and the last of their numbers. */
 export interface Staged extends Pick<DmarcReport, 'records' | 'messages' | 'passed'> {
+  results: Results[];
   last: number;
 }
 
-/** Gives all of them the domain that the report turned out to be about, and counts them. */
+/** Gives all of them the domain that the report turned out to be about, and adds them up. */
 export async function gatherStaged(
   database: Database,
   { id, domain }: Pick<NewReport, 'id' | 'domain'>,
   generation: number,
 ): Promise<Staged> {
   const last = await lastNumber(database, id, generation);
-  const all: Staged = { records: 0, messages: 0, passed: 0, last };
+  const results = new Map<string, Results>();
   // From the end: the first one is named last, and while it has another name, some may have.
   for (let after = startOfLast(last); after >= 0; after -= SUMMED_AT_ONCE) {
     await nameRecords(database, { id, domain }, after, generation);
-    const { records, messages, passed } = await partOf(database, id, after, generation)
+    const rows = await partOf(database, id, after, generation)
       .select([
+        ...['service' as const, 'disposition' as const, 'dkim' as const, 'spf' as const],
+        sql<number>`cast(sum("count") as bigint)`.as('messages'),
+        sql<number>`cast(sum("count" * exempt) as bigint)`.as('exempt'),
         sql<number>`count(*)`.as('records'),
-        sql<number>`cast(coalesce(sum("count"), 0) as bigint)`.as('messages'),
-        sql<number>`cast(coalesce(sum(case when dkim = 'pass' or spf = 'pass' then "count" else 0 end), 0) as bigint)`.as(
-          'passed',
-        ),
       ])
-      .executeTakeFirstOrThrow();
-    all.records += records;
-    all.messages += messages;
-    all.passed += passed;
+      .groupBy(['service', 'disposition', 'dkim', 'spf'])
+      .execute();
+    for (const row of rows) {
+      const key = JSON.stringify([row.service, row.disposition, row.dkim, row.spf]);
+      const known = results.get(key);
+      results.set(key, known ? { ...row, ...added(known, row) } : row);
+    }
   }
-  return all;
+  return { ...totalsOf([...results.values()]), results: [...results.values()], last };
+}
+
+const added = (one: Results, other: Results): Pick<Results, 'messages' | 'exempt' | 'records'> => ({
+  messages: one.messages + other.messages,
+  exempt: one.exempt + other.exempt,
+  records: one.records + other.records,
+});
+
+/** What the row of a report says of its records. */
+export function totalsOf(results: readonly Results[]): Pick<DmarcReport, 'records' | 'messages' | 'passed'> {
+  const totals = { records: 0, messages: 0, passed: 0 };
+  for (const { dkim, spf, messages, records } of results) {
+    totals.records += records;
+    totals.messages += messages;
+    if (dkim === 'pass' || spf === 'pass') totals.passed += messages;
+  }
+  return totals;
 }
 
 const startOfLast = (last: number): number => Math.floor(Math.max(last - 1, 0) / SUMMED_AT_ONCE) * SUMMED_AT_ONCE;
@@ -124,7 +145,7 @@ export async function finishSums(database: Database, report: string, generation:
       const upTo = staged.summed + SUMMED_AT_ONCE;
       const last = await lastNumber(transaction, report, generation);
       if (published && staged.summed < last)
-        await addRecords(transaction, published, { after: staged.summed, upTo }, 0, generation);
+        await addStoredSources(transaction, published, { after: staged.summed, upTo }, generation);
       if (published && upTo < last) {
         await transaction
           .updateTable('dmarc_staging')
@@ -178,6 +199,17 @@ export async function removeRecords(transaction: Database, report: string, gener
     .where('number', '>', last - SUMMED_AT_ONCE)
     .executeTakeFirst();
   return Number(numDeletedRows);
+}
+
+/** Those of the reports of which records were written ahead. */
+export async function stagedOf(transaction: Database, ids: string[], generation: number): Promise<Set<string>> {
+  const rows = await transaction
+    .selectFrom('dmarc_staging')
+    .select('report')
+    .where('generation', '=', generation)
+    .where(among(transaction, 'report', ids))
+    .execute();
+  return new Set(rows.map(({ report }) => report));
 }
 
 const stagingOf = (database: Database, report: string, generation: number) =>

@@ -1,45 +1,154 @@
 /**
- * The sums that pages are made of. They are added up from the rows of the records in the transaction that publishes them,
- * by the database: a report of 500,000 records needs no memory here, and what is summed is what is stored.
+ * The sums that pages are made of. What reports add to them is added up here, and written in the transaction that
+ * publishes the reports, a row a key: reports of one batch mostly add to the same rows. Records of a large report that are
+ * in the database already are added up there.
  *
  * A question about a year reads months and the days around them (`range.ts`); one about addresses reads what was ever
  * reported of each, and days of those alone that it cannot tell from that (`sources.ts`). No question reads records.
  */
 import { sql, type RawBuilder } from 'kysely';
+import { insertRows } from '../many.ts';
 import type { Database } from '../tables.ts';
 import type { NewReport } from './port.ts';
 import { monthOf } from './range.ts';
+import type { DmarcTables } from './tables.ts';
 
-/** Some of the records of a report, by their numbers: those after the first, up to the last. */
-export interface Part {
-  after: number;
-  upTo: number;
+/** Records of one service and result. */
+export type Results = Pick<
+  DmarcTables['dmarc_days'],
+  'service' | 'disposition' | 'dkim' | 'spf' | 'messages' | 'exempt' | 'records'
+>;
+/** A record, as far as the sums by address go. */
+export type SourceResults = Pick<
+  DmarcTables['dmarc_records'],
+  'source' | 'service' | 'disposition' | 'dkim' | 'spf' | 'count'
+>;
+
+type About = Pick<NewReport, 'domain' | 'day'>;
+
+export interface Sums {
+  /** What a report adds besides its records. */
+  addReport(report: NewReport): void;
+  addResults(report: About, results: readonly Results[]): void;
+  addSources(report: About, records: readonly SourceResults[]): void;
+  write(transaction: Database): Promise<void>;
 }
 
-/** What every aggregate report adds besides its records, and what every report of another kind does. */
-export async function addReport(
-  transaction: Database,
-  { kind, domain, day, policyDomain, policy, organization, receivedAt }: NewReport,
-  generation: number,
-): Promise<void> {
-  const own = kind === 'aggregate' && policyDomain === domain && policy !== null;
-  await sql`
-    insert into dmarc_reported (generation, domain, reports, last_received_at, policy, policy_day)
-    values (${generation}, ${domain}, 1, ${receivedAt}, ${own ? JSON.stringify(policy) : null}, ${own ? day : null})
-    on conflict (generation, domain) do update set
-      reports = dmarc_reported.reports + 1,
-      ${later('dmarc_reported', 'last_received_at')},
-      policy = case when excluded.policy_day >= coalesce(dmarc_reported.policy_day, '')
-        then excluded.policy else dmarc_reported.policy end,
-      policy_day = case when excluded.policy_day >= coalesce(dmarc_reported.policy_day, '')
-        then excluded.policy_day else dmarc_reported.policy_day end`.execute(transaction);
-  if (kind !== 'aggregate' || organization === null) return;
-  await sql`
-    insert into dmarc_reporters (generation, domain, organization, first_day, last_day)
-    values (${generation}, ${domain}, ${organizationKey(organization)}, ${day}, ${day})
-    on conflict (generation, domain, organization) do update set
-      ${earlier('dmarc_reporters', 'first_day')}, ${later('dmarc_reporters', 'last_day')}`.execute(transaction);
+export function newSums(generation: number): Sums {
+  const reported = table('dmarc_reported');
+  const reporters = table('dmarc_reporters');
+  const domainDays = table('dmarc_domain_days');
+  const days = table('dmarc_days');
+  const months = table('dmarc_months');
+  const sourceDays = table('dmarc_source_days');
+  const serviceSources = table('dmarc_service_sources');
+  const sources = table('dmarc_sources');
+  const tables = [reported, reporters, domainDays, days, months, sourceDays, serviceSources, sources];
+  const dayOf = (domain: string, day: string) =>
+    domainDays.row(keyOf(domain, day), () => ({ generation, domain, day, reports: 0, ...NOTHING }));
+  return {
+    addReport({ kind, domain, day, policyDomain, policy, organization, receivedAt }) {
+      const isOwn = kind === 'aggregate' && policyDomain === domain && policy !== null;
+      const known = reported.row(domain, () => {
+        return { generation, domain, reports: 0, last_received_at: receivedAt, policy: null, policy_day: null };
+      });
+      known.reports += 1;
+      if (receivedAt > known.last_received_at) known.last_received_at = receivedAt;
+      if (isOwn && day >= (known.policy_day ?? '')) [known.policy, known.policy_day] = [JSON.stringify(policy), day];
+      if (kind !== 'aggregate') return;
+      dayOf(domain, day).reports += 1;
+      if (organization === null) return;
+      const name = organizationKey(organization);
+      const seen = { first_day: day, last_day: day };
+      extend(
+        reporters.row(keyOf(domain, name), () => ({ generation, domain, organization: name, ...seen })),
+        day,
+      );
+    },
+    addResults({ domain, day }, results) {
+      if (results.length === 0) return;
+      const month = monthOf(day);
+      const ofDay = dayOf(domain, day);
+      for (const { service, disposition, dkim, spf, messages, exempt, records } of results) {
+        count(ofDay, { disposition, dkim, spf }, messages);
+        const of = { service, disposition, dkim, spf, messages: 0, exempt: 0, records: 0 };
+        const key = keyOf(disposition, dkim, spf, service);
+        for (const row of [
+          days.row(keyOf(domain, day, key), () => ({ generation, domain, day, ...of })),
+          months.row(keyOf(domain, month, key), () => ({ generation, domain, month, ...of })),
+        ]) {
+          row.messages += messages;
+          row.exempt += exempt;
+          row.records += records;
+        }
+      }
+    },
+    addSources({ domain, day }, records) {
+      const seen = { first_day: day, last_day: day, ...NOTHING };
+      for (const { source, service, count: messages, ...result } of records) {
+        const key = keyOf(domain, source, service);
+        const ofDay = sourceDays.row(keyOf(day, key), () => ({ generation, domain, source, day, service, ...NOTHING }));
+        const ofService = serviceSources.row(key, () => ({ generation, domain, service, source, ...seen }));
+        const ever = sources.row(keyOf(domain, source), () => ({ generation, domain, source, service, ...seen }));
+        for (const row of [ofDay, ofService, ever]) count(row, result, messages);
+        if (isNewer(service, day, ever)) ever.service = service;
+        extend(ofService, day);
+        extend(ever, day);
+      }
+    },
+    async write(transaction) {
+      for (const { name, rows } of tables) await insertRows(transaction, name, rows() as never, ON_CONFLICT[name]);
+    },
+  };
 }
+
+interface SumTable<Name extends keyof DmarcTables> {
+  name: Name;
+  /** The row of a key, made where it is not there yet. */
+  row(key: string, make: () => DmarcTables[Name]): DmarcTables[Name];
+  /** In the order of the keys, near which a database writes them. */
+  rows(): DmarcTables[Name][];
+}
+
+function table<Name extends keyof typeof ON_CONFLICT>(name: Name): SumTable<Name> {
+  const rows = new Map<string, DmarcTables[Name]>();
+  return {
+    name,
+    row(key, make) {
+      let row = rows.get(key);
+      if (!row) rows.set(key, (row = make()));
+      return row;
+    },
+    rows: () => [...rows].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, row]) => row),
+  };
+}
+
+/** Free text is the last of them, if any: no two keys are one. */
+const keyOf = (...parts: string[]): string => parts.join('\0');
+
+const NOTHING = { messages: 0, passed: 0, dkim: 0, spf: 0, quarantined: 0, rejected: 0 };
+
+function count(
+  row: typeof NOTHING,
+  { disposition, dkim, spf }: Pick<Results, 'disposition' | 'dkim' | 'spf'>,
+  messages: number,
+): void {
+  row.messages += messages;
+  if (dkim === 'pass' || spf === 'pass') row.passed += messages;
+  if (dkim === 'pass') row.dkim += messages;
+  if (spf === 'pass') row.spf += messages;
+  if (disposition === 'quarantine') row.quarantined += messages;
+  if (disposition === 'reject') row.rejected += messages;
+}
+
+function extend(row: { first_day: string; last_day: string }, day: string): void {
+  if (day < row.first_day) row.first_day = day;
+  if (day > row.last_day) row.last_day = day;
+}
+
+/** The service of an address is the one that was seen last; of one day the last by name. `NEWER_SERVICE` is the same. */
+const isNewer = (service: string, day: string, known: { service: string; last_day: string }): boolean =>
+  service !== '' && (day > known.last_day || (day === known.last_day && service > known.service));
 
 /** As much of a reporter's name as it is told apart by: PostgreSQL takes 2,700 bytes into an index. */
 const ORGANIZATION_CHARACTERS = 255;
@@ -48,79 +157,47 @@ const organizationKey = (name: string): string => [...name].slice(0, ORGANIZATIO
 export const organizationOf = (column: string): RawBuilder<string> =>
   sql`substr(${sql.ref(column)}, 1, ${sql.lit(ORGANIZATION_CHARACTERS)})`;
 
-/** @param reports 1 with the first part of a report, 0 with the others */
-export async function addRecords(
+/**
+ * Adds some records of a large report to the sums by address, of which there may be as many as records. The database does
+ * it with what it has: its rows never come here, where they would keep everything else waiting.
+ * @param numbers those after the first, up to the last
+ */
+export async function addStoredSources(
   transaction: Database,
-  { id, domain, day }: Pick<NewReport, 'id' | 'domain' | 'day'>,
-  { after, upTo }: Part,
-  reports: 0 | 1,
+  { id, domain, day }: About & Pick<NewReport, 'id'>,
+  { after, upTo }: { after: number; upTo: number },
   generation: number,
 ): Promise<void> {
-  // SQLite takes "on conflict" after a select for a join without a "where". In the order of the key, which two
-  // transactions then lock in the same order.
   const records = sql`from dmarc_records
     where generation = ${generation} and report = ${id} and number > ${after} and number <= ${upTo}`;
   const number = sql.lit(generation);
-  for (const [table, column, span] of [
-    ['dmarc_days', 'day', day],
-    ['dmarc_months', 'month', monthOf(day)],
-  ] as const)
-    await sql`
-      insert into ${sql.table(table)}
-        (generation, domain, ${sql.ref(column)}, service, disposition, dkim, spf, messages, exempt, records)
-      select ${number}, ${domain}, ${span}, service, disposition, dkim, spf,
-        sum("count"), sum("count" * exempt), count(*)
-      ${records}
-      group by service, disposition, dkim, spf
-      order by service, disposition, dkim, spf
-      on conflict (generation, domain, ${sql.ref(column)}, service, disposition, dkim, spf) do update set
-        ${plus(table, ['messages', 'exempt', 'records'])}`.execute(transaction);
-  await sql`
-    insert into dmarc_domain_days (generation, domain, day, reports, ${NAMES})
-    select ${number}, ${domain}, ${day}, ${sql.lit(reports)}, ${SUMS}
-    ${records}
-    on conflict (generation, domain, day) do update set
-      ${plus('dmarc_domain_days', ['reports', ...COUNTS])}`.execute(transaction);
+  const written = (table: 'dmarc_source_days' | 'dmarc_service_sources' | 'dmarc_sources') =>
+    sql`on conflict ${sql.raw(ON_CONFLICT[table])}`;
+  // In the order of the key, near which a database writes.
   await sql`
     insert into dmarc_source_days (generation, domain, source, day, service, ${NAMES})
     select ${number}, ${domain}, source, ${day}, service, ${SUMS}
-    ${records}
-    group by source, service
-    order by source, service
-    on conflict (generation, domain, source, day, service) do update set
-      ${plus('dmarc_source_days', COUNTS)}`.execute(transaction);
+    ${records} group by source, service order by source, service
+    ${written('dmarc_source_days')}`.execute(transaction);
   await sql`
     insert into dmarc_service_sources (generation, domain, service, source, first_day, last_day, ${NAMES})
     select ${number}, ${domain}, service, source, ${day}, ${day}, ${SUMS}
-    ${records}
-    group by service, source
-    order by service, source
-    on conflict (generation, domain, service, source) do update set
-      ${earlier('dmarc_service_sources', 'first_day')}, ${later('dmarc_service_sources', 'last_day')},
-      ${plus('dmarc_service_sources', COUNTS)}`.execute(transaction);
+    ${records} group by service, source order by service, source
+    ${written('dmarc_service_sources')}`.execute(transaction);
   await sql`
     insert into dmarc_sources (generation, domain, source, service, first_day, last_day, ${NAMES})
     select ${number}, ${domain}, source, max(service), ${day}, ${day}, ${SUMS}
-    ${records}
-    group by source
-    order by source
-    on conflict (generation, domain, source) do update set
-      service = case
-        when excluded.service = '' or excluded.last_day < dmarc_sources.last_day then dmarc_sources.service
-        when excluded.last_day = dmarc_sources.last_day and excluded.service < dmarc_sources.service
-          then dmarc_sources.service
-        else excluded.service end,
-      ${earlier('dmarc_sources', 'first_day')}, ${later('dmarc_sources', 'last_day')},
-      ${plus('dmarc_sources', COUNTS)}`.execute(transaction);
+    ${records} group by source order by source
+    ${written('dmarc_sources')}`.execute(transaction);
 }
 
 const COUNTS = ['messages', 'passed', 'dkim', 'spf', 'quarantined', 'rejected'];
 const NAMES = sql.join(COUNTS.map((name) => sql.ref(name)));
 /** @param condition of ours, never of a reporter's */
-const sumWhere = (condition: string) => sql.raw(`coalesce(sum(case when ${condition} then "count" else 0 end), 0)`);
-/** In the order of `COUNTS`. A report may have no records. */
+const sumWhere = (condition: string) => sql.raw(`sum(case when ${condition} then "count" else 0 end)`);
+/** In the order of `COUNTS`. */
 const SUMS = sql.join([
-  sql`coalesce(sum("count"), 0)`,
+  sql`sum("count")`,
   sumWhere(`dkim = 'pass' or spf = 'pass'`),
   sumWhere(`dkim = 'pass'`),
   sumWhere(`spf = 'pass'`),
@@ -128,11 +205,36 @@ const SUMS = sql.join([
   sumWhere(`disposition = 'reject'`),
 ]);
 
+const chosen = (table: string, name: string, condition: string) =>
+  `${name} = case when ${condition} then excluded.${name} else ${table}.${name} end`;
 const plus = (table: string, names: string[]) =>
-  sql.join(names.map((name) => sql`${sql.ref(name)} = ${sql.ref(`${table}.${name}`)} + ${excluded(name)}`));
-const excluded = (name: string) => sql.ref(`excluded.${name}`);
-const earlier = (table: string, name: string) => chosen(table, name, sql`<`);
-const later = (table: string, name: string) => chosen(table, name, sql`>`);
-const chosen = (table: string, name: string, order: RawBuilder<unknown>) =>
-  sql`${sql.ref(name)} = case when ${excluded(name)} ${order} ${sql.ref(`${table}.${name}`)}
-    then ${excluded(name)} else ${sql.ref(`${table}.${name}`)} end`;
+  names.map((name) => `${name} = ${table}.${name} + excluded.${name}`).join(', ');
+const earlier = (table: string, name: string) => chosen(table, name, `excluded.${name} < ${table}.${name}`);
+const later = (table: string, name: string) => chosen(table, name, `excluded.${name} > ${table}.${name}`);
+const seen = (table: string) => `${earlier(table, 'first_day')}, ${later(table, 'last_day')}`;
+
+const NEWER_POLICY = `excluded.policy_day >= coalesce(dmarc_reported.policy_day, '')`;
+const NEWER_SERVICE = `excluded.service <> '' and (excluded.last_day > dmarc_sources.last_day
+  or (excluded.last_day = dmarc_sources.last_day and excluded.service > dmarc_sources.service))`;
+const RESULTS = 'service, disposition, dkim, spf';
+
+/** What is done about a sum that is there. The words are of ours, none of a reporter's. */
+const ON_CONFLICT = {
+  dmarc_reported: `(generation, domain) do update set ${plus('dmarc_reported', ['reports'])},
+    ${later('dmarc_reported', 'last_received_at')},
+    ${chosen('dmarc_reported', 'policy', NEWER_POLICY)}, ${chosen('dmarc_reported', 'policy_day', NEWER_POLICY)}`,
+  dmarc_reporters: `(generation, domain, organization) do update set ${seen('dmarc_reporters')}`,
+  dmarc_domain_days: `(generation, domain, day) do update set
+    ${plus('dmarc_domain_days', ['reports', ...COUNTS])}`,
+  dmarc_days: `(generation, domain, day, ${RESULTS}) do update set
+    ${plus('dmarc_days', ['messages', 'exempt', 'records'])}`,
+  dmarc_months: `(generation, domain, month, ${RESULTS}) do update set
+    ${plus('dmarc_months', ['messages', 'exempt', 'records'])}`,
+  dmarc_source_days: `(generation, domain, source, day, service) do update set
+    ${plus('dmarc_source_days', COUNTS)}`,
+  dmarc_service_sources: `(generation, domain, service, source) do update set
+    ${seen('dmarc_service_sources')}, ${plus('dmarc_service_sources', COUNTS)}`,
+  dmarc_sources: `(generation, domain, source) do update set
+    ${chosen('dmarc_sources', 'service', NEWER_SERVICE)},
+    ${seen('dmarc_sources')}, ${plus('dmarc_sources', COUNTS)}`,
+} satisfies Partial<Record<keyof DmarcTables, string>>;

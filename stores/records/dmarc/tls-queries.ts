@@ -1,7 +1,7 @@
 /** Answers about TLS reports. They have few rows each: one index holds all that is summed up. */
 import { sql } from 'kysely';
 import type { Database } from '../tables.ts';
-import { currentGeneration } from './generations.ts';
+import { currentGeneration } from './generation.ts';
 import type { DmarcQueries, Range } from './queries-port.ts';
 
 /** Kinds of failure, and receiving hosts of each, that an answer names. */

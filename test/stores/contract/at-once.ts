@@ -264,6 +264,47 @@ export function atOnceContract(name: string, open: () => Promise<OpenedRecords>)
       expect((await queries.sources(range)).reduce((sum, { messages }) => sum + messages, 0)).toBe(20 * ROUNDS);
     });
 
+    it('publishes each of many reports once, whatever becomes of those beside it', async () => {
+      const { number } = await records.dmarc.generations.current();
+      const { reports, queries, generations } = records.dmarc;
+      const domain = 'batch.example';
+      const given = Array.from({ length: 130 }, (_, index) => {
+        const [first, last] = [report({ domain, reportId: `${index}` }), report({ domain, reportId: `${index}` })];
+        // One in ten comes again at once, one in ten with other content, one in ten with an id that is taken.
+        if (index % 10 === 3) return [first, last];
+        if (index % 10 === 6) return [first, report({ domain, reportId: `${index}` }, 'other')];
+        if (index % 10 === 9) return [first, { ...last, identity: `another ${index}`, id: first.id }];
+        return [first];
+      }).flat();
+      const rows = (index: number) => [record({ count: 1 + index }, 1), record({ source: '192.0.2.7' }, 2)];
+      const beside = await generations.begin(77);
+      const ends = await race([
+        ...given.map((one, index) => () => reports.publish(one, { kind: 'aggregate', records: rows(index) }, number)),
+        () => reports.publish(report({ domain }), { kind: 'aggregate', records: rows(0) }, beside.number),
+        () => reports.publish(report({ domain }), { kind: 'aggregate', records: rows(0) }, -1),
+      ]);
+      expect(ends.pop()).toMatchObject({ reason: { code: 'dmarc.generation_over' } });
+      const states = ends.map((end) => (end.status === 'fulfilled' ? end.value.state : 'failed'));
+      expect(states.pop()).toBe('published');
+      expect(states).toEqual(
+        given.map(({ identity, id }, index) => {
+          const first = given.findIndex((one) => one.identity === identity);
+          if (first < index) return given[first]?.sha256 === given[index]?.sha256 ? 'repeated' : 'conflicting';
+          return given.findIndex((one) => one.id === id) < index ? 'failed' : 'published';
+        }),
+      );
+      const counting = [...states.keys()].filter((index) => states[index] === 'published');
+      expect(counting).toHaveLength(130);
+      expect(await queries.totals({ domain, from: '2026-10-01', to: '2026-10-31' })).toMatchObject({
+        messages: counting.reduce((sum, index) => sum + 2 + index, 0),
+        reports: 130,
+        sources: 2,
+      });
+      const counted = await queries.sources({ domain, from: '2026-10-01', to: '2026-10-31', source: '192.0.2.7' });
+      expect(counted).toMatchObject([{ messages: 130 }]);
+      await generations.drop(beside.number);
+    });
+
     it('a report that comes while the reports are read anew is in the new reading, or keeps it from taking over', async () => {
       const { generations, reports, queries } = records.dmarc;
       for (const round of rounds.slice(0, 5)) {

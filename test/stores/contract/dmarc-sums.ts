@@ -2,6 +2,7 @@
  * Every answer that is made of sums is what counting the records themselves gives, whatever happened to the reports: one
  * by one, in parts, again, read anew. The count here knows nothing of sums: it reads all reports and their records.
  */
+import { setImmediate } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DmarcReport, NewReport, NumberedRecord } from '../../../stores/records/dmarc/port.ts';
 import type { Counts, Range, StoredRecord } from '../../../stores/records/dmarc/queries-port.ts';
@@ -120,7 +121,37 @@ export function dmarcSumsContract(
       await expectDirectCount(records, domain);
     });
 
-    it('go on after a publication that was killed between two parts of a large report', async () => {
+    it('have all of a large report in every answer, or nothing of it', async () => {
+      const domain = 'whole.example';
+      const one = report({ domain, begin: BEGIN, end: BEGIN + DAY - 1 });
+      const rows = draw(3 * LARGE, chance(11));
+      const range = { domain, from: '2026-01-01', to: '2026-12-31' };
+      const { queries, reports } = records.dmarc;
+      const whole = rows.reduce((sum, { record: { count } }) => sum + count, 0);
+      const seen = new Set<number>();
+      let isOver = false;
+      const publication = reports
+        .publish(one, { kind: 'aggregate', records: rows }, await current())
+        .finally(() => (isOver = true));
+      while (!isOver) {
+        const sum = (some: Counts[]) => some.reduce((all, { messages }) => all + messages, 0);
+        const answers = [
+          (await queries.totals(range)).messages,
+          sum(await queries.sources({ ...range, limit: 500 })),
+          sum(await queries.newSources({ domain, since: '2026-01-01', limit: 500 })),
+          sum(await all(queries.everySource(range))),
+        ];
+        for (const messages of answers) seen.add(messages);
+        // Nothing that SQLite does alone lets anything else happen.
+        await setImmediate();
+      }
+      expect((await publication).state).toBe('published');
+      expect([0, whole]).toEqual(expect.arrayContaining([...seen]));
+      expect(seen).toContain(0);
+      await expectDirectCount(records, domain);
+    });
+
+    it('are whole for whoever asks after a publication that was killed between two parts of a large report', async () => {
       const database = await fresh();
       try {
         await migrate(database);
@@ -128,21 +159,41 @@ export function dmarcSumsContract(
         const { number } = await whole.dmarc.generations.current();
         const one = report({ domain: 'killed.example' });
         const content = { kind: 'aggregate' as const, records: draw(LARGE + 5_000, chance(9)) };
+        const messages = content.records.reduce((sum, { record: { count } }) => sum + count, 0);
+        const written = async () =>
+          (await rowsIn(database, 'dmarc_sources')).reduce((sum, row) => sum + Number(row['messages']), 0);
         // Its transactions: eleven that write ahead, the one that publishes, and those with the other parts.
         const killed = recordsOver(failing(database, 12));
         await expect(killed.dmarc.reports.publish(one, content, number)).rejects.toThrow('killed');
+        expect(await written()).toBeLessThan(messages);
         const { queries, reports } = whole.dmarc;
-        expect(await queries.report(one.id)).toMatchObject({ records: LARGE + 5_000 });
-        const messages = content.records.reduce((sum, { record: { count } }) => sum + count, 0);
         const range = { domain: 'killed.example', from: '2026-01-01', to: '2026-12-31' };
-        expect((await queries.totals(range)).messages).toBeLessThan(messages);
-        await expect(recordsOver(failing(database, 12)).dmarc.reports.publish(one, content, number)).rejects.toThrow();
-        expect(await reports.expireStaged('2000-01-01T00:00:00.000Z')).toBe(0);
+        const [most] = await queries.sources({ ...range, limit: 1 });
+        expect(await written()).toBe(messages);
+        const ofMost = content.records.filter(({ record }) => record.sourceIp === most?.source);
+        expect(most?.messages).toBe(ofMost.reduce((sum, { record: { count } }) => sum + count, 0));
         expect(await queries.totals(range)).toMatchObject({ messages, reports: 1 });
         // The next try finds nothing to do.
         expect(await reports.publish(one, content, number)).toEqual({ state: 'published', id: one.id });
-        expect(await queries.totals(range)).toMatchObject({ messages, reports: 1 });
         await expectDirectCount(whole, 'killed.example');
+      } finally {
+        await database.destroy();
+      }
+    });
+
+    it('are ended by the clean-up where nobody asks', async () => {
+      const database = await fresh();
+      try {
+        await migrate(database);
+        const { dmarc } = recordsOver(database);
+        const { number } = await dmarc.generations.current();
+        const content = { kind: 'aggregate' as const, records: draw(LARGE, chance(9)) };
+        const killed = recordsOver(failing(database, 7));
+        await expect(killed.dmarc.reports.publish(report(), content, number)).rejects.toThrow('killed');
+        expect(await rowsIn(database, 'dmarc_staging')).toHaveLength(1);
+        expect(await dmarc.reports.expireStaged('2000-01-01T00:00:00.000Z')).toBe(0);
+        expect(await rowsIn(database, 'dmarc_staging')).toEqual([]);
+        await expectDirectCount(recordsOver(database), 'example.com');
       } finally {
         await database.destroy();
       }
