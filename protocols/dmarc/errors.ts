@@ -13,7 +13,8 @@ const FIX = {
   'dmarc.incomplete': 'Tell the reporter which element is missing.',
   'dmarc.bad_count': 'Tell the reporter: a count is the number of messages of one record.',
   'dmarc.bad_source_ip': 'Tell the reporter: a source_ip is one IPv4 or IPv6 address.',
-  'dmarc.bad_date_range': 'Tell the reporter: begin and end are seconds since 1970, in that order, and in the past.',
+  'dmarc.bad_date_range':
+    'Tell the reporter: begin and end are seconds since 1970, in that order, in the past, and about a day apart.',
   'dmarc.truncated': 'Ask the reporter to send it again: the end is missing.',
   'dmarc.broken_archive': 'Ask the reporter to send it again: the archive cannot be unpacked.',
   'dmarc.nested_archive': 'No report lies in an archive in an archive: unpack it by hand if it is trusted.',

@@ -31,6 +31,16 @@ export const MAX_REPORT_BYTES = 159 * 1_048_576;
 export const MAX_COUNT = 10_000_000_000;
 /** A clock may be wrong by a day or two; a report of 2099 would be the newest of every chart for ever. */
 export const MAX_AHEAD_SECONDS = 2 * 86_400;
+/**
+ * 2012-01-01, in seconds since 1970: DMARC was published on 30 January 2012. An older report has the clock of a machine that
+ * lost it, and every address in it would count as known for ever.
+ */
+export const EARLIEST_SECONDS = 1_325_376_000;
+/**
+ * The longest month. Reporters are asked for a day (RFC 9990, RFC 8460, 4.1); some send a few at once. A report counts for the
+ * day in its middle, which says nothing about a year.
+ */
+export const MAX_INTERVAL_SECONDS = 31 * 86_400;
 /** The elements of both forms are six deep; extensions may add to it. */
 export const MAX_DEPTH = 32;
 /** Bytes without an element: the longest honest text is a comment of some hundred characters. */

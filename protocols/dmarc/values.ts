@@ -1,7 +1,7 @@
 /** Texts of a report to the values that the standards list. What is odd but readable is taken, with a warning. */
 import { normalizeAddress } from './address.ts';
 import { dmarcError } from './errors.ts';
-import { MAX_AHEAD_SECONDS, MAX_COUNT } from './limits.ts';
+import { EARLIEST_SECONDS, MAX_AHEAD_SECONDS, MAX_COUNT, MAX_INTERVAL_SECONDS } from './limits.ts';
 import type { Warnings } from './warnings.ts';
 
 /** Words that reporters use for those of the standards; RFC 7489, appendix C names error and unknown itself. */
@@ -93,7 +93,11 @@ export function dateRangeOf(
       ? 'ends before it begins'
       : range.end > now / 1_000 + MAX_AHEAD_SECONDS
         ? 'lies in the future'
-        : undefined;
+        : range.begin < EARLIEST_SECONDS
+          ? 'lies before 2012, when there was no DMARC'
+          : range.end - range.begin > MAX_INTERVAL_SECONDS
+            ? 'is longer than a month'
+            : undefined;
   if (wrong)
     throw dmarcError('dmarc.bad_date_range', `The interval from ${quote(begin)} to ${quote(end)} ${wrong}.`, {
       begin: begin.slice(0, 40),

@@ -36,6 +36,9 @@ const NAMES = ['report.xml.gz', 'REPORT.ZIP', 'report.xml', 'a!b!1!2.json', '=?u
 const REFUSED: Record<string, string> = {
   // A name of a tag has a character in it that none may have.
   'invalid_xml.xml': 'dmarc.malformed',
+  // Examples of standards with made-up intervals: of 1979 in RFC 9990, of 1975. No reporter sends them.
+  'rfc9990-sample.xml': 'dmarc.bad_date_range',
+  '001.xml': 'dmarc.bad_date_range',
 };
 
 let folder: string;

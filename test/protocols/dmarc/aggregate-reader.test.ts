@@ -57,6 +57,10 @@ describe('an aggregate report is refused', () => {
     ['two gaps in an address', withAddress('2001:db8::1::2'), 'dmarc.bad_source_ip'],
     ['dates reversed', withRange('1793577599', '1793491200'), 'dmarc.bad_date_range'],
     ['2099', withRange('4070908800', '4070995199'), 'dmarc.bad_date_range'],
+    ['no clock, so 1970', withRange('0', '0'), 'dmarc.bad_date_range'],
+    ['the day before 2012', withRange('1325289600', '1325375999'), 'dmarc.bad_date_range'],
+    ['begun in 1970', withRange('0', '1793577599'), 'dmarc.bad_date_range'],
+    ['32 days', withRange('1790812800', '1793577600'), 'dmarc.bad_date_range'],
     ['milliseconds', withRange('1793491200000', '1793577599000'), 'dmarc.bad_date_range'],
     ['a date in words', withRange('Sunday', 'Monday'), 'dmarc.bad_date_range'],
     ['elements 40 deep', feedback('<a>'.repeat(40) + '</a>'.repeat(40)), 'dmarc.too_deep'],
@@ -127,6 +131,13 @@ describe('an aggregate report is taken with a warning', () => {
     ['a declaration that is no XML', feedback().replace('version="1.0"', 'version=1.0'), []],
   ])('%s', (_what, document, warnings) => {
     expect(warningsOf(document)).toEqual(warnings);
+  });
+
+  it.each([
+    ['the first day of 2012', '1325376000', '1325462399'],
+    ['a month', '1790899200', '1793577600'],
+  ])('an interval of %s', (_what, begin, end) => {
+    expect(read(withRange(begin, end)).metadata).toMatchObject({ begin: Number(begin), end: Number(end) });
   });
 
   it('with bytes that are no UTF-8: they read as U+FFFD', () => {
