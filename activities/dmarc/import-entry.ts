@@ -4,9 +4,10 @@ import type { StepContext } from '../step.ts';
 import type { Arrival } from './describe-report.ts';
 import { reportParts } from './extract-reports.ts';
 import { publishFrom, type Original } from './publish-report.ts';
+import { once } from './pieces.ts';
 import { quarantine } from './quarantine.ts';
 import { asBytes, rawPrefix } from './raw.ts';
-import { part, type Archive, type Entry } from './read-archive.ts';
+import type { Archive, Entry } from './read-archive.ts';
 import type { Turn } from './turns.ts';
 import { decodeHeaderText, fieldBody, splitHeader } from '../../protocols/mail/header.ts';
 import { mailboxAddress, parseMailbox } from '../../protocols/mail/mailbox.ts';
@@ -59,6 +60,7 @@ export async function candidatesOf(entry: Entry, from: Import, dependencies: Par
   const { kind, bytes } = entry;
   const file = { entry, from, mail: null, receivedAt: timeOf(entry, from) };
   if (kind === 'other') return [{ state: 'others' }];
+  if (entry.refusal) return [brokenOff(entry, entry.refusal, file, dependencies)];
   if (bytes && kind === 'mail') return mailCandidates(bytes, file, dependencies);
   if (bytes) return [inHand(bytes, 'file', file, dependencies)];
   const tooLarge = tooLargeToKeep(entry, configuration);
@@ -67,6 +69,22 @@ export async function candidatesOf(entry: Entry, from: Import, dependencies: Par
   const ref = await store(entry, from, dependencies);
   const read = async () => asBytes(await blobs.read(ref.key));
   return [candidate(ref, { read, keep: async () => undefined }, 'file', file, dependencies)];
+}
+
+/** An archive of files that came to no end: what was in it before that counts. */
+function brokenOff(
+  entry: Entry,
+  { code, message }: PermanentError,
+  file: File,
+  dependencies: Part,
+): Candidate | Outcome {
+  const tooLarge = tooLargeToKeep(entry, dependencies.configuration);
+  const refusal = { name: entry.name, code, message };
+  if (tooLarge) return { ...tooLarge, ...refusal };
+  return {
+    read: () => once(Buffer.alloc(0)),
+    settle: async () => [await keepRefused(await store(entry, file.from, dependencies), refusal, file, dependencies)],
+  };
 }
 
 /** Puts an entry with which workers ended into quarantine as it is, and reads nothing of it. */
@@ -92,7 +110,7 @@ function tooLargeToKeep(
 }
 
 async function store(entry: Entry, from: Import, { blobs }: Pick<Part, 'blobs'>): Promise<BlobRef> {
-  const source = entry.bytes ? inPieces(entry.bytes) : part(await from.archive.read(entry.at), entry.size);
+  const source = entry.bytes ? once(entry.bytes) : await entry.read();
   return blobs.write(source, { prefix: rawPrefix(timeOf(entry, from)), maxBytes: entry.size });
 }
 
@@ -131,13 +149,13 @@ function mailCandidates(bytes: Buffer, file: File, dependencies: Part): (Candida
       await write(bytes, ref, dependencies);
       return [await keepRefused(ref, { name: entry.name, code, message }, of, dependencies)];
     };
-    return [{ read: () => inPieces(bytes), settle: refuse }];
+    return [{ read: () => once(bytes), settle: refuse }];
   }
 }
 
 function inHand(bytes: Buffer, place: string, file: File, dependencies: Part): Candidate {
   const ref = blobRefOf(bytes, rawPrefix(file.receivedAt));
-  const way = { read: () => inPieces(bytes), keep: () => write(bytes, ref, dependencies) };
+  const way = { read: () => once(bytes), keep: () => write(bytes, ref, dependencies) };
   return candidate(ref, way, place, file, dependencies);
 }
 
@@ -145,11 +163,11 @@ function candidate(
   report: BlobRef,
   way: Pick<Original, 'read' | 'keep'>,
   place: string,
-  { entry: { name, at }, from, mail, receivedAt }: File,
+  { entry: { name, id }, from, mail, receivedAt }: File,
   dependencies: Part,
 ): Candidate {
   // Of this job and place: tried again it is the same, and the same bytes in another place are a repeat.
-  const act = `import/${from.job}/${at}/${place}`;
+  const act = `import/${from.job}/${id}/${place}`;
   const arrival: Arrival = { report, domain: null, address: null, receivedAt, mail, act };
   const original = {
     ...way,
@@ -174,11 +192,7 @@ function candidate(
 }
 
 const write = (bytes: Buffer, { key }: BlobRef, { blobs }: Pick<Part, 'blobs'>): Promise<BlobRef> =>
-  blobs.write(inPieces(bytes), { prefix: key.slice(0, key.lastIndexOf('/')), maxBytes: bytes.length });
-
-async function* inPieces(bytes: Buffer): AsyncGenerator<Uint8Array> {
-  if (bytes.length > 0) yield bytes;
-}
+  blobs.write(once(bytes), { prefix: key.slice(0, key.lastIndexOf('/')), maxBytes: bytes.length });
 
 /** When it came: as its mail or its file says, if that can be. */
 function timeOf({ modifiedAt }: Pick<Entry, 'modifiedAt'>, { startedAt }: Pick<Import, 'startedAt'>): string {

@@ -38,12 +38,18 @@ const DOMAINS_NAMED = 10;
 /** ms that an archive is kept for a job that failed, so that somebody can look at it. */
 export const ARCHIVE_KEPT = 7 * 86_400_000;
 
+const File = z.object({ end: z.number().int(), name: z.string().nullable(), modifiedAt: z.number().nullable() });
+
 export const ImportPosition = z.object({
   at: z.number().int().describe('Byte of the archive at which the next entry begins.'),
-  mailbox: z
-    .object({ end: z.number().int(), name: z.string().nullable(), modifiedAt: z.number().nullable() })
+  mailbox: File.nullable().describe('The mailbox that the entry lies in.'),
+  inside: File.extend({
+    member: z.number().int(),
+    place: z.object({ at: z.number().int(), mailbox: File.nullable() }),
+  })
     .nullable()
-    .describe('The mailbox that the entry lies in.'),
+    .default(null)
+    .describe('The archive at that byte that the entry lies in, and where in it.'),
   startedAt: z.iso.datetime().describe('The time of what has none.'),
   imported: z.number().int(),
   repeated: z.number().int().describe('Reports that were there already.'),
@@ -103,12 +109,12 @@ async function work(
     isEnabled: dependencies.configuration.dmarc.names.enabled,
     onAsking: (count) => show(`${wordsOf(now)}; asking for the names of ${figure(count)} hosts`),
   };
-  const until = Date.now() + BUDGET;
+  let until = Infinity;
   const most = pace === 'together' ? GROUP : 1;
   let left = { together: Infinity, 'one by one': GROUP, one: 1, aside: 1 }[pace];
   let group: (Candidate | Outcome)[] = [];
   let [count, held] = [0, 0];
-  let next: Pick<ImportPosition, 'at' | 'mailbox'> = now;
+  let next: Pick<ImportPosition, 'at' | 'mailbox' | 'inside'> = now;
   const settle = async (): Promise<void> => {
     const outcomes = await publishGroup(group, names, dependencies, at);
     for (const outcome of outcomes) await add(outcome, now, at);
@@ -120,15 +126,19 @@ async function work(
   const begin = () => at.place({ position: now, isAlone: most === 1 });
   show();
   await begin();
-  const entries = readArchive(source.archive, from, dependencies.configuration.mail.limits.messageSize);
+  const { mail, dmarc } = dependencies.configuration;
+  const limits = { held: mail.limits.messageSize, members: dmarc.limits.members };
+  const entries = readArchive(source.archive, from, limits);
   try {
     for await (const entry of entries) {
       at.check();
+      // To find where to go on may take seconds, and is to be worth it.
+      if (until === Infinity) until = Date.now() + BUDGET;
       if (pace === 'aside') group.push(await setAside(entry, source, dependencies));
       else group.push(...(await candidatesOf(entry, source, dependencies)));
       count += 1;
       held += entry.bytes?.length ?? 0;
-      next = { at: entry.next.at, mailbox: entry.next.mailbox };
+      next = { inside: null, ...entry.next };
       if (count < most && group.length < GROUP && held < GROUP_BYTES) continue;
       await settle();
       if (left <= 0 || Date.now() >= until) return { ...now, isDone: false };
@@ -139,7 +149,7 @@ async function work(
     if (thrown instanceof PermanentError && thrown.code === 'archive.broken') await settle();
     throw thrown;
   }
-  next = { at: size, mailbox: null };
+  next = { at: size, mailbox: null, inside: null };
   await settle();
   return { ...now, isDone: true };
 }
@@ -240,6 +250,8 @@ async function sayEnd(now: ImportPosition, at: JobWork): Promise<void> {
   for (const [code, times] of codes)
     await at.log(`Refused, ${code}: ${figure(times)}${times > NAMED ? `, of which ${NAMED} are named` : ''}`);
   if ('dmarc.foreign_domain' in now.refused) await at.log(foreignWords(now));
+  if ('dmarc.nested_archive' in now.refused)
+    await at.log('Archives are read one level deep: unpack what has others in it, and import the folder.');
   const all = now.imported + now.repeated + now.others + sum(now.refused);
   const words = all === 0 ? 'there was nothing in it' : wordsOf(now);
   at.progress({ done: all, total: all, words: now.imported === 0 && all > 0 ? `nothing new: ${words}` : words });

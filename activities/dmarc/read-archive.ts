@@ -1,8 +1,9 @@
 /**
- * What there is to import: one file, the files of a tar archive, and the mails of each mbox among them, told apart by
- * their bytes. Read as a stream from any entry on; what is held is one entry, and never a large one.
+ * What there is to import: one file, the files of a tar archive, the mails of each mbox and the files of each archive
+ * among them, told apart by their bytes. Read as a stream from any entry on; what is held is one entry, and never a large
+ * one.
  */
-import { detectFormat, DETECT_BYTES, type Format } from '../../protocols/dmarc/detect.ts';
+import { PermanentError } from '../../protocols/errors.ts';
 import { isMbox, readMbox } from '../../protocols/mail/mbox.ts';
 import {
   brokenArchive,
@@ -15,21 +16,40 @@ import {
   type TarHead,
   type TarMember,
 } from '../../protocols/tar.ts';
+import { HEAD_BYTES, kindOf, type EntryKind } from './entry-kind.ts';
+import { packedFiles, type PackedFiles } from './packed-files.ts';
+import { once, part } from './pieces.ts';
 
 type Bytes = AsyncIterable<Uint8Array>;
 
 /** What is read, from any byte on. */
 export interface Archive {
-  /** Bytes. */
+  /** Bytes; where nobody knows, more than there can be. */
   size: number;
   read(from: number): Promise<Bytes>;
+}
+
+export interface ArchiveLimits {
+  /** Bytes of an entry that are held in memory. */
+  held: number;
+  /** Files of a zip that is one report. */
+  members: number;
+}
+
+/** Where a file ends, what it is called, and its time. */
+interface File {
+  end: number;
+  name: string | null;
+  modifiedAt: number | null;
 }
 
 /** Where an entry begins. The bytes before it are done with. */
 export interface Place {
   at: number;
-  /** The mailbox that it lies in: where that ends, what it is called, and the time of the file. */
-  mailbox: { end: number; name: string | null; modifiedAt: number | null } | null;
+  /** The mailbox that it lies in. */
+  mailbox: File | null;
+  /** The archive at that byte that it lies in, and where: in which of its files, and there. */
+  inside?: (File & { member: number; place: Pick<Place, 'at' | 'mailbox'> }) | null;
 }
 
 export const BEGIN: Place = { at: 0, mailbox: null };
@@ -37,49 +57,62 @@ export const BEGIN: Place = { at: 0, mailbox: null };
 export interface Entry {
   /** As people find it: the path in the archive, and of a mail in a mailbox the byte where it begins. Untrusted text. */
   name: string | null;
-  kind: 'mail' | 'report' | 'other';
-  /** Null where it is larger than `held`; then it is `size` bytes from `at`, if it is no mail of a mailbox. */
+  kind: EntryKind;
+  /** Null where it is larger than `held`. */
   bytes: Buffer | null;
-  at: number;
+  /** Its bytes where they are not held, but of a mail of a mailbox. */
+  read(): Promise<Bytes>;
+  /** Names it in what is read: the byte where it begins, and where in an archive there. */
+  id: string;
   size: number;
   /** Seconds since 1970; null where nothing says it. */
   modifiedAt: number | null;
   /** Where the next one begins. */
   next: Place;
+  /** It is an archive of files that cannot be read to its end, and why. What was read of it counts. */
+  refusal?: PermanentError;
 }
 
 /**
- * @param held bytes of an entry that are held in memory
+ * @param limits without `members` archives in it are not looked into
  * @throws PermanentError `archive.broken`; errors of the archive pass through
  */
-export async function* readArchive(archive: Archive, from: Place, held: number): AsyncGenerator<Entry> {
+export async function* readArchive(
+  archive: Archive,
+  from: Place,
+  limits: Pick<ArchiveLimits, 'held'> & Partial<ArchiveLimits>,
+): AsyncGenerator<Entry> {
   const isPacked = isTar(await firstBytes(archive, 0, TAR_BLOCK));
   let at = from.at;
-  if (from.mailbox) {
-    const { end, name, modifiedAt } = from.mailbox;
+  const within = from.inside ?? from.mailbox;
+  if (within) {
+    const { end, name, modifiedAt } = within;
     const after = { at: isPacked ? nextBlock(end) : end, mailbox: null };
-    yield* mailsOf(archive, { at, end, name, modifiedAt, after }, held);
+    const extent = { at, end, name, modifiedAt, after };
+    if (!from.inside) yield* mailsOf(archive, extent, limits.held);
+    else {
+      const whole = rangeOf(archive, extent);
+      const files = await filesIn(whole, await firstBytes(whole, 0, HEAD_BYTES), limits);
+      if (files) yield* packedOf(files, whole, extent, limits, from.inside);
+    }
     ({ at } = after);
+    if (!isPacked) return;
   }
-  if (!isPacked) {
-    if (at === 0) yield* entriesOf(archive, { at: 0, end: archive.size, name: null, modifiedAt: null }, held);
-    return;
-  }
-  yield* membersOf(archive, at, held);
+  if (isPacked) yield* membersOf(archive, at, limits);
+  else if (at === 0) yield* entriesOf(archive, { at: 0, end: archive.size, name: null, modifiedAt: null }, limits);
 }
 
+type Limits = Parameters<typeof readArchive>[2];
+
 /** Bytes of a file in the archive. */
-interface Extent {
+interface Extent extends File {
   at: number;
-  end: number;
-  name: string | null;
-  modifiedAt: number | null;
   /** What comes after it. */
   after?: Place;
 }
 
 /** The files of a tar archive. Small ones come out of one stream: to ask for each by itself would be slow. */
-async function* membersOf(archive: Archive, from: number, held: number): AsyncGenerator<Entry> {
+async function* membersOf(archive: Archive, from: number, limits: Limits): AsyncGenerator<Entry> {
   let reader = await Reader.open(archive, from);
   let said: Partial<Pick<TarMember, 'name' | 'size'>> = {};
   try {
@@ -106,11 +139,13 @@ async function* membersOf(archive: Archive, from: number, held: number): AsyncGe
         const extent: Extent = { at: begin + TAR_BLOCK, end, name, modifiedAt: head.modifiedAt };
         extent.after = { at: next, mailbox: null };
         const first = await reader.peek(Math.min(size, HEAD_BYTES));
-        if (size <= held && !isMbox(first)) {
-          yield entryOf(extent, await reader.take(size), first);
+        if (size <= limits.held && !isMbox(first)) {
+          const bytes = await reader.take(size);
+          if (bytes.length < size) throw brokenArchive(`${name} is cut off`);
+          yield* heldEntries(bytes, extent, first, limits);
         } else {
           await reader.close();
-          yield* entriesOf(archive, extent, held);
+          yield* entriesOf(archive, extent, limits);
           reader = await Reader.open(archive, next);
         }
       }
@@ -125,17 +160,73 @@ const nameOf = (head: TarHead, said: Partial<TarMember>): string => said.name ??
 const nextBlock = (at: number): number => Math.ceil(at / TAR_BLOCK) * TAR_BLOCK;
 
 /** A file by itself: a mailbox, or one entry. */
-async function* entriesOf(archive: Archive, extent: Extent, held: number): AsyncGenerator<Entry> {
-  const { at, end } = extent;
-  const first = await firstBytes(archive, at, Math.min(HEAD_BYTES, end - at));
-  if (isMbox(first)) return yield* mailsOf(archive, extent, held);
-  yield entryOf(extent, end - at > held ? null : await firstBytes(archive, at, end - at), first);
+async function* entriesOf(archive: Archive, extent: Extent, limits: Limits): AsyncGenerator<Entry> {
+  const whole = rangeOf(archive, extent);
+  const { size } = whole;
+  const first = await firstBytes(whole, 0, Math.min(HEAD_BYTES, size));
+  if (isMbox(first)) return yield* mailsOf(archive, extent, limits.held);
+  if (size <= limits.held) return yield* heldEntries(await firstBytes(whole, 0, size), extent, first, limits);
+  const files = await filesIn(whole, first, limits);
+  if (files) yield* packedOf(files, whole, extent, limits);
+  else yield entryOf(whole, extent, null, first);
 }
 
-function entryOf({ at, end, name, modifiedAt, after }: Extent, bytes: Buffer | null, first: Buffer): Entry {
-  const next = after ?? { at: end, mailbox: null };
-  return { name, kind: kindOf(first), bytes, at, size: end - at, modifiedAt, next };
+async function* heldEntries(bytes: Buffer, extent: Extent, first: Buffer, limits: Limits): AsyncGenerator<Entry> {
+  const whole: Archive = { size: bytes.length, read: async (from) => once(bytes.subarray(from)) };
+  const files = await filesIn(whole, first, limits);
+  if (files) yield* packedOf(files, whole, extent, limits);
+  else yield entryOf(whole, extent, bytes, first);
 }
+
+function entryOf(
+  whole: Archive,
+  { at, end, name, modifiedAt, after }: Extent,
+  bytes: Buffer | null,
+  first: Buffer,
+): Entry {
+  const next = after ?? { at: end, mailbox: null };
+  const read = () => whole.read(0);
+  return { name, kind: kindOf(first), bytes, read, id: `${at}`, size: end - at, modifiedAt, next };
+}
+
+const filesIn = async (whole: Archive, first: Buffer, { held, members }: Limits): Promise<PackedFiles | undefined> =>
+  members === undefined ? undefined : packedFiles(whole, first, { held, members });
+
+/** What lies in an archive in the archive; where it breaks off, the whole of it is the last entry. */
+async function* packedOf(
+  files: PackedFiles,
+  whole: Archive,
+  extent: Extent,
+  { held }: Limits,
+  from: Pick<NonNullable<Place['inside']>, 'member' | 'place'> = { member: 0, place: BEGIN },
+): AsyncGenerator<Entry> {
+  const { at, end, name, modifiedAt } = extent;
+  try {
+    for await (const file of files(from.member)) {
+      const { member, archive } = file;
+      const begin = member === from.member ? from.place : BEGIN;
+      for await (const { next, ...entry } of readArchive(archive, begin, { held })) {
+        const place = { at: next.at, mailbox: next.mailbox };
+        yield {
+          ...entry,
+          name: [name, file.name, entry.name].filter((one) => one !== null).join(': ') || null,
+          id: `${at}/${member}/${entry.id}`,
+          modifiedAt: entry.modifiedAt ?? modifiedAt,
+          next: { at, mailbox: null, inside: { end, name, modifiedAt, member, place } },
+        };
+      }
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof PermanentError) || thrown.code.startsWith('blob.')) throw thrown;
+    const first = Buffer.alloc(0);
+    yield { ...entryOf(whole, extent, null, first), kind: 'report', refusal: thrown };
+  }
+}
+
+const rangeOf = (archive: Archive, { at, end }: Pick<Extent, 'at' | 'end'>): Archive => ({
+  size: end - at,
+  read: async (from) => part(await archive.read(at + from), end - at - from),
+});
 
 async function* mailsOf(archive: Archive, extent: Extent, held: number): AsyncGenerator<Entry> {
   const { at, end, name, modifiedAt, after = { at: end, mailbox: null } } = extent;
@@ -146,23 +237,9 @@ async function* mailsOf(archive: Archive, extent: Extent, held: number): AsyncGe
     const next = until < end ? { at: until, mailbox: { end, name, modifiedAt } } : after;
     const place = `${name === null ? '' : `${name}, `}mail at byte ${begin}`;
     const size = until - begin;
-    yield { name: place, kind: 'mail', bytes: message.bytes, at: begin, size, modifiedAt, next };
+    const read = async () => part(await archive.read(begin), size);
+    yield { name: place, kind: 'mail', bytes: message.bytes, read, id: `${begin}`, size, modifiedAt, next };
   }
-}
-
-/** Enough for the first line of a mailbox and to see what else it is. */
-export const HEAD_BYTES = Math.max(DETECT_BYTES, 1_000);
-const REPORTS: ReadonlySet<Format> = new Set(['zip', 'gzip', 'xml', 'json', 'feedback']);
-
-/** @param first the first bytes of it, `HEAD_BYTES` where there are as many */
-export function kindOf(first: Buffer): Entry['kind'] {
-  const format = detectFormat(first);
-  const text = first.toString('latin1');
-  // The fields of a failure report may stand without the mail around them (RFC 5965, 3.1).
-  if (format === 'feedback' && !/^(?:from|received|return-path|mime-version)[ \t]*:/im.test(text)) return 'report';
-  // The first line of a mail is a field (RFC 5322, 2.2).
-  if ((format === 'text' || format === 'feedback') && /^[!-9;-~]+[ \t]*:/.test(text)) return 'mail';
-  return REPORTS.has(format) ? 'report' : 'other';
 }
 
 async function firstBytes(archive: Archive, at: number, size: number): Promise<Buffer> {
@@ -171,17 +248,6 @@ async function firstBytes(archive: Archive, at: number, size: number): Promise<B
     return await reader.take(size);
   } finally {
     await reader.close();
-  }
-}
-
-/** So many bytes of a stream, which is closed then. */
-export async function* part(source: Bytes, size: number): AsyncGenerator<Uint8Array> {
-  let left = size;
-  if (left <= 0) return;
-  for await (const chunk of source) {
-    yield chunk.length > left ? chunk.subarray(0, left) : chunk;
-    left -= chunk.length;
-    if (left <= 0) return;
   }
 }
 

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Dependencies } from '../../activities/dependencies.ts';
 import { headOf } from '../../activities/dmarc/raw.ts';
-import { HEAD_BYTES, kindOf } from '../../activities/dmarc/read-archive.ts';
+import { HEAD_BYTES, kindOf } from '../../activities/dmarc/entry-kind.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { DmarcRecords, Quarantined } from '../../stores/records/dmarc/port.ts';

@@ -46,7 +46,7 @@ export const reparse = defineJobKind({
 export const importReports = defineJobKind({
   name: 'dmarc.import',
   summary:
-    'Publish the reports in stored bytes, each once: a report, a mail, an mbox, or a tar archive of such files (uncompressed).',
+    'Publish the reports in stored bytes, each once: a report, a mail, an mbox, or a tar archive of such files and of archives of them.',
   workflow: IMPORT_REPORTS,
   parameters: z.strictObject({
     archive: BlobRef,

@@ -196,7 +196,14 @@ const many = (count: number) =>
   Object.fromEntries(Array.from({ length: count }, (_, id) => [`${id}.xml.gz`, gzipSync(document(String(id)))]));
 
 it('goes on where it was when its worker is killed: each report counts once', { timeout: 120_000 }, async () => {
-  await open(many(400));
+  const all = Object.entries(many(400));
+  const some = (from: number, to: number) => Object.fromEntries(all.slice(from, to));
+  await files(some(200, 300));
+  const tar = await buffer(pack(folder, { packed: () => undefined, skipped: () => undefined }));
+  await rm(folder, { recursive: true });
+  // As programs export a mailbox.
+  const exported = { 'export.zip': await zipOf(some(0, 200)), 'export.tar.gz': gzipSync(tar) };
+  await open({ ...exported, ...some(300, 400) });
   const worker = await bench.startWorker({ blobDelay: 60 });
   const archive = await stored();
   const { job } = await ask(archive);
@@ -210,6 +217,16 @@ it('goes on where it was when its worker is killed: each report counts once', { 
   const end = await bench.job(job.id, ...FINAL);
   expect([end.state, end.progress?.words]).toEqual(['done', '400 imported']);
   expect(await totals()).toMatchObject({ messages: 400, reports: 400 });
+});
+
+it('leaves what lies deeper than one archive, and says what to do', async () => {
+  const deep = await zipOf({ 'inner.zip': await zipOf({ '1.gz': gzipSync(document('1')) }), '2.xml': document('2') });
+  await open({ 'deep.zip': deep });
+  await bench.startWorker();
+  const { out } = await command();
+  expect(out).toContain('done: 1 imported, 1 refused (in quarantine)\n');
+  expect(out).toContain('In quarantine, dmarc.nested_archive: deep.zip: inner.zip: ');
+  expect(out).toContain('unpack what has others in it, and import the folder');
 });
 
 it(

@@ -22,7 +22,7 @@ const archiveOf = (bytes: Buffer, size = bytes.length) => ({
 
 async function read(bytes: Buffer, held = 1_000_000): Promise<[string | null, string | undefined][]> {
   const found: [string | null, string | undefined][] = [];
-  for await (const { name, bytes: content } of readArchive(archiveOf(bytes), BEGIN, held))
+  for await (const { name, bytes: content } of readArchive(archiveOf(bytes), BEGIN, { held }))
     found.push([name, content?.toString()]);
   return found;
 }
@@ -65,7 +65,8 @@ test('a head that was tampered with, and an archive that is cut off, are broken;
   for (const rest of [tampered, head, head.subarray(0, 100)]) {
     const found: (string | null)[] = [];
     const reading = (async () => {
-      for await (const { name } of readArchive(archiveOf(Buffer.concat([good, rest])), BEGIN, 100)) found.push(name);
+      for await (const { name } of readArchive(archiveOf(Buffer.concat([good, rest])), BEGIN, { held: 100 }))
+        found.push(name);
     })();
     await expect(reading).rejects.toMatchObject({ name: 'PermanentError', code: 'archive.broken' });
     expect(found).toEqual(['a']);

@@ -17,7 +17,7 @@ export async function importReports(
   const { job, parameters } = input;
   const { archive, name } = parameters;
   let position: ImportPosition = input.position ?? {
-    ...{ at: 0, mailbox: null, startedAt: new Date().toISOString() },
+    ...{ at: 0, mailbox: null, inside: null, startedAt: new Date().toISOString() },
     ...{ imported: 0, repeated: 0, others: 0, refused: {}, foreign: {}, asksNames: true },
   };
   await withCleanUp(
