@@ -47,7 +47,7 @@ export const quarantineReport = defineStep({
     address: z.string().nullable(),
     receivedAt: z.iso.datetime(),
     code: z.string().max(100),
-    message: z.string().max(2_000),
+    message: z.string().describe('Is cut to 500 characters.'),
     mail: ReportMail.nullable(),
   }),
   output: z.object({ id: z.string() }),

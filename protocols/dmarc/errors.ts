@@ -46,14 +46,20 @@ export const DMARC_REFUSALS = Object.keys(FIX) as DmarcErrorCode[];
 /** Every code with which bytes can be refused as a report. */
 export const DMARC_ERRORS = DMARC_REFUSALS.filter((code) => !OTHERS.includes(code));
 
-/** The same bytes are refused the same way for ever: all of these are permanent. */
+/** Characters of what is said about bytes. Those of a stranger stand in it, and parsers quote names of any length. */
+const MESSAGE_CHARACTERS = 500;
+
+/**
+ * The same bytes are refused the same way for ever: all of these are permanent.
+ * @param message is cut to what every log, table and history takes
+ */
 export function dmarcError(
   code: DmarcErrorCode,
   message: string,
   details?: Record<string, string | number | null>,
   cause?: unknown,
 ): PermanentError {
-  return new PermanentError({ code, message, fix: FIX[code], details, cause });
+  return new PermanentError({ code, message: message.slice(0, MESSAGE_CHARACTERS), fix: FIX[code], details, cause });
 }
 
 const AGAIN = 'read it again.';
@@ -62,6 +68,7 @@ const AGAIN = 'read it again.';
 const ENDS_FIX: Record<string, string> = {
   'dmarc.cancelled': `It may be a report. If it is wanted, ${AGAIN}`,
   'dmarc.terminated': `It may be a report. If it is wanted, ${AGAIN}`,
+  'dmarc.step_failed': `What Temporal says of the run may tell why. It may be a report: if it is wanted, ${AGAIN}`,
   'dmarc.worker_lost':
     'Take the sender for hostile until it is shown otherwise, and look at the log of the worker: it may say what ended it. ' +
     `If the machine was at fault, ${AGAIN}`,

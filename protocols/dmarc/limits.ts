@@ -57,7 +57,15 @@ export const MAX_WITHOUT_RECORD = 32 * 1_048_576;
 export const MAX_UNKNOWN = 10_000;
 /** Errors that a reporter lists in its metadata. */
 export const MAX_ERRORS = 20;
-/** A TLS report is held as a whole: 4 MiB are some 12,000 kinds of failure. */
+/** A TLS report is held as a whole: 4 MiB are some 12,000 kinds of failure as they are written. */
 export const MAX_TLS_BYTES = 4 * 1_048_576;
+/** A sender meets one policy of a kind at each of a domain's mail hosts; those seen have a handful. */
+export const MAX_TLS_POLICIES = 500;
+/** Kinds of failure of a whole report: by sending address, mail host and reason. */
+export const MAX_TLS_FAILURES = 10_000;
+/** Lines of a policy and mail hosts that are kept. The policy of an MTA-STS file has some ten lines. */
+export const MAX_TLS_LINES = 100;
+/** Objects and lists of a TLS report: five for each policy and one for each kind of failure, and as many again. */
+export const MAX_TLS_NODES = 25_000;
 /** The fields of a failure report: lists of DNS records and results, and a canonicalised header in base64. */
 export const MAX_FAILURE_BYTES = 262_144;

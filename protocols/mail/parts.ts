@@ -80,7 +80,7 @@ function readContent(fields: HeaderField[], defaultType: string): Content {
   const [disposition, more] = readParameters(body('content-disposition'));
   const name = more.get('filename') ?? parameters.get('name') ?? null;
   return {
-    type: /^[\w.+-]+\/[\w.+-]+$/.test(type) ? type : defaultType,
+    type: MEDIA_TYPE.test(type) ? type : defaultType,
     boundary: parameters.get('boundary'),
     encoding: body('content-transfer-encoding')
       .toLowerCase()
@@ -90,6 +90,8 @@ function readContent(fields: HeaderField[], defaultType: string): Content {
   };
 }
 
+/** RFC 6838, 4.2, with its lengths. */
+const MEDIA_TYPE = /^[\w.+-]{1,127}\/[\w.+-]{1,127}$/;
 const PARAMETER = /;\s*([^\s=;"]{1,60})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))/g;
 
 /** The value in lower case and its parameters, with those of RFC 2231 (in pieces, in percent form) put together. */

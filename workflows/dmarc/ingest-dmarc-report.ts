@@ -13,6 +13,7 @@ import {
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { bookkeepingNow, ingestion, lookUps, quarantining, type HouseActivities } from '../activities.ts';
+import { messageOf } from '../../protocols/errors.ts';
 import type { BlobRef } from '../../stores/blobs/port.ts';
 import type {
   IngestDmarcReportInput,
@@ -130,11 +131,18 @@ const ingested = ({ quarantine: kept, id, domain: _domain, ...one }: Published, 
 
 type Refusal = Pick<Parameters<HouseActivities['dmarc.quarantineReport']>[0], 'code' | 'message'>;
 
-/** @throws what is no word of a step about its input */
+/**
+ * A step that ended is a refusal however it ended, also where Temporal ended it, such as over an answer that is too large:
+ * a run that failed of it would leave the mail to nobody.
+ * @throws what is no end of a step
+ */
 function refusalIn(thrown: unknown): Refusal {
+  if (isCancellation(thrown)) throw thrown;
   const cause = thrown instanceof ActivityFailure ? thrown.cause : thrown;
-  if (isCancellation(thrown) || !(cause instanceof ApplicationFailure) || !cause.nonRetryable) throw thrown;
-  return { code: cause.type ?? 'dmarc.refused', message: cause.message };
+  if (cause instanceof ApplicationFailure && cause.nonRetryable)
+    return { code: cause.type ?? 'dmarc.refused', message: cause.message };
+  if (!(thrown instanceof ActivityFailure)) throw thrown;
+  return { code: 'dmarc.step_failed', message: `${thrown.activityType} came to no answer: ${messageOf(cause)}` };
 }
 
 async function quarantine(input: IngestDmarcReportInput, file: File, refusal: Refusal): Promise<IngestedReport> {

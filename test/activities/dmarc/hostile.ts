@@ -90,6 +90,17 @@ export const HOSTILE: Hostile[] = [
   refused('gzip without its end', 'dmarc.truncated', (about) => gzipSync(reportAbout(about)).subarray(0, -20)),
   refused('HTML', 'dmarc.not_a_report', () => '<!doctype html><title>Sign in</title>'),
   refused('JSON of something else', 'dmarc.not_a_report', () => '{"a": 1}'),
+  refused('JSON of two million numbers for policies', 'dmarc.not_a_report', () =>
+    gzipSync(`{"policies":[${'1,'.repeat(2_000_000)}1]}`),
+  ),
+  refused('JSON of a million empty objects', 'dmarc.too_large', () =>
+    gzipSync(`{"policies":[${'{},'.repeat(1_300_000)}{}]}`),
+  ),
+  refused('JSON of four million lists in each other', 'dmarc.too_deep', () => gzipSync('['.repeat(4_000_000))),
+  refused('a name of 5,000 letters, which the words about it hold', 'dmarc.malformed', () => {
+    const name = 'b'.repeat(5_000);
+    return `<feedback ${name}="1" ${name}="2">`;
+  }),
   refused('nothing', 'dmarc.empty', () => ''),
   refused('report about another domain', 'dmarc.foreign_domain', () => reportAbout('other.example')),
   refused('report about a domain that ends alike', 'dmarc.foreign_domain', (about) => reportAbout(`not${about}`)),
