@@ -231,6 +231,8 @@ describe.skipIf(browserIsMissing())('by the button of its page', { timeout: 120_
     try {
       await page.goto(`${url}/dmarc/quarantine/${good.id}`);
       expect(await page.getByLabel('As a report about').inputValue()).toBe(ABOUT);
+      // A time of another year says which.
+      expect(await page.locator('time').first().textContent()).toContain('2023');
       await picture('entry');
       await press(good);
       await page.getByText('It has left quarantine.').waitFor();

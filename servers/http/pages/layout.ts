@@ -82,11 +82,11 @@ export function empty(sentence: string, command: string): Html {
   </div>`;
 }
 
-/** A figure that links to what it counts. */
+/** A figure that links to what it counts. A number and its sign stay in one line. */
 export function tile(name: string, figure: string | Html, href: string, small: string): Html {
   return html`<div class="tile">
     <dt>${name}</dt>
-    <dd><a href="${href}">${figure}</a><small>${small}</small></dd>
+    <dd><a href="${href}">${figure}</a><small>${small.replaceAll(' %', '\u00a0%')}</small></dd>
   </div>`;
 }
 

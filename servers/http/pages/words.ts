@@ -9,21 +9,18 @@ export { number, plural, share };
 /** Colour of a state; a word always stands beside it. */
 export type Tone = 'pass' | 'warn' | 'fail' | 'none';
 
-const TIME = new Intl.DateTimeFormat('en-GB', {
-  day: 'numeric',
-  month: 'short',
-  hour: '2-digit',
-  minute: '2-digit',
-  second: '2-digit',
-  timeZone: 'UTC',
-});
-const SHORT = new Intl.DateTimeFormat('en-GB', {
+const SHORT: Intl.DateTimeFormatOptions = {
   day: 'numeric',
   month: 'short',
   hour: '2-digit',
   minute: '2-digit',
   timeZone: 'UTC',
+};
+const timeFormat = (options: Intl.DateTimeFormatOptions) => ({
+  thisYear: new Intl.DateTimeFormat('en-GB', options),
+  other: new Intl.DateTimeFormat('en-GB', { ...options, year: 'numeric' }),
 });
+const FORMATS = { short: timeFormat(SHORT), full: timeFormat({ ...SHORT, second: '2-digit' }) };
 
 /** `4.2 KB`; units of 1,000 as disks and networks count. */
 export function bytes(size: number): string {
@@ -41,9 +38,11 @@ export function ago(time: string, now = Date.now()): string {
   return `${plural(Math.floor(seconds / 86_400), 'day')} ago`;
 }
 
-/** A time in UTC, which the script turns into the reader's zone. */
+/** A time in UTC, with the year where it is another one; the script turns it into the reader's zone. */
 export function moment(time: string, format: 'full' | 'short' = 'short'): Html {
-  const text = (format === 'full' ? TIME : SHORT).format(new Date(time));
+  const date = new Date(time);
+  const isThisYear = date.getUTCFullYear() === new Date().getUTCFullYear();
+  const text = FORMATS[format][isThisYear ? 'thisYear' : 'other'].format(date);
   return html`<time datetime="${time}" data-format="${format}">${text} UTC</time>`;
 }
 

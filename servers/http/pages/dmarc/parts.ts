@@ -8,7 +8,8 @@ import { share, tag, type Tone } from '../words.ts';
 
 /** Ends an empty place: what came elsewhere until now can be seen there too. */
 export const PAST_REPORTS = html`<p>
-    Reports of the past, out of files, folders and mailboxes, count here too, each once:
+    What came to another mailbox or tool until now counts here too, each report once. This takes it out of files,
+    folders and mailboxes:
   </p>
   <p><code>switchyard dmarc import FILE</code></p>`;
 

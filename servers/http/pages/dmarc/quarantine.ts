@@ -15,7 +15,7 @@ import { dayWords, domainPage, linkTo, PAGE, reportLink, type View } from './vie
 const EMPTY = html`<div class="body empty">
   <p>
     Nothing. What comes to a report address and is no report, or one that no honest reporter would send, appears here
-    with its original and the reason; so does what an import refuses.
+    with its original and the reason; so does what an import refuses. This gives a domain a report address:
   </p>
   <p><code>switchyard dmarc add DOMAIN</code></p>
   ${PAST_REPORTS}
@@ -70,14 +70,16 @@ function listOf(items: Quarantined[], path: string, before: string | undefined, 
           <th>From and to</th>
           <th>Came</th>
           <th class="n">Size</th>
-          <th>Code</th>
         </tr>
       </thead>
       <tbody>
         ${items.map(
           (one) =>
             html`<tr>
-              <td class="first"><a class="row" href="/dmarc/quarantine/${one.id}">${one.message}</a></td>
+              <td class="first">
+                <a class="row" href="/dmarc/quarantine/${one.id}">${one.message}</a
+                ><span class="quiet mono">${one.code}</span>
+              </td>
               <td class="wide">
                 ${senderOf(one)}<br /><span class="quiet"
                   >${one.address ? `to ${one.address}` : (one.domain ?? 'of no domain')}</span
@@ -85,7 +87,6 @@ function listOf(items: Quarantined[], path: string, before: string | undefined, 
               </td>
               <td class="quiet when wide">${moment(one.receivedAt)}</td>
               <td class="n" data-label="size">${bytes(one.blob.size)}</td>
-              <td class="wide"><code>${codeOf(one)}</code></td>
             </tr>`,
         )}
       </tbody>
@@ -93,11 +94,11 @@ function listOf(items: Quarantined[], path: string, before: string | undefined, 
     ${pager(before === undefined ? null : link({}), last ? link({ before: last.id }) : null)}`;
 }
 
-/** Where it does not fit it breaks between its words. */
-const codeOf = ({ code }: Quarantined): Html[] => code.split(/(?<=[._])/).map((part) => html`${part}<wbr />`);
-
-const senderOf = ({ sender, mail }: Quarantined): string =>
-  mail === null && sender === null ? 'imported' : sender || 'the null sender';
+/** What came to no address was imported; the rest without a mail came by HTTPS, or somebody gave it to a run. */
+function senderOf({ sender, mail, domain }: Quarantined): string {
+  if (mail !== null || sender !== null) return sender || 'the null sender';
+  return domain === null ? 'imported' : 'not by mail';
+}
 
 /** What was found out about the mail: of one without a policy it is SPF and DKIM that say whose it is. */
 function authenticationOf(authentication: Authentication): Html {

@@ -68,7 +68,7 @@ function facts(report: DmarcReport): [string, string | Html][] {
     ...(policy ? [['Policy found', policyWords(policy)] as [string, Html]] : []),
     [
       'Came',
-      html`${moment(report.receivedAt, 'full')}${mail ? html` by mail from ${mail.sender || 'the null sender'}` : ', imported'}`,
+      html`${moment(report.receivedAt, 'full')}${mail ? html` by mail from ${mail.sender || 'the null sender'}` : ', not by mail'}`,
     ],
     ...(mail?.authentication ? [['The mail itself', verdictTags(mail.authentication)] as [string, Html]] : []),
     ...(details.form ? [['Form', details.form === 'rfc9990' ? 'RFC 9990' : 'RFC 7489'] as [string, string]] : []),

@@ -30,7 +30,7 @@ export async function reportsPage(view: View): Promise<Html | Response> {
       : html`<div class="body empty">
           <p>
             No ${kind === undefined ? 'report' : KIND_WORDS[kind]} about ${rangeWords(range)} has come. Each appears
-            here once, however often it is sent.
+            here once, however often it is sent. This prints the record to publish:
           </p>
           <p><code>switchyard dmarc add ${domain}</code></p>
           ${PAST_REPORTS}

@@ -87,7 +87,7 @@ export async function newSourcesPage(view: View): Promise<Html | Response> {
   return domainPage(view, {
     tab: 'new',
     title: `New sources of ${domain}`,
-    sub: `Addresses that no report named before ${dayWords(since)}. ${summary(items, skip)}${(await hasWeekBefore(records.queries, domain, since)) ? '' : ` ${FIRST_WEEKS}`}`,
+    sub: `Addresses that no report named before ${dayWords(since)}. ${items.length > 0 ? summary(items, skip) : ''}${(await hasWeekBefore(records.queries, domain, since)) ? '' : ` ${FIRST_WEEKS}`}`,
     body,
     csv: linkTo(view, 'new', { ...period, ...(failing ? { failing: '1' } : {}), format: 'csv' }),
     dated: false,
@@ -104,6 +104,7 @@ function pages(link: (more: Record<string, string>) => string, skip: number, ite
 
 /** Of one page; where there are several, which of them it is. */
 function summary(items: SourceCounts[], skip: number): string {
+  if (items.length === 0) return 'no address.';
   const messages = items.reduce((sum, one) => sum + one.messages, 0);
   const failed = items.reduce((sum, one) => sum + one.messages - one.passed, 0);
   const words =
@@ -126,7 +127,7 @@ function noSource(view: View, filtered: boolean): Html {
   return html`<div class="body empty">
     <p>
       ${filtered ? 'No source fits these filters' : 'No message is reported'} for ${rangeWords(view.range)}. Each
-      address that sends in the name of the domain appears here.
+      address that sends in the name of the domain appears here.${filtered ? '' : ' This prints the record to publish:'}
     </p>
     ${
       filtered
