@@ -102,12 +102,12 @@ async function work(
 ): Promise<ImportPosition & { isDone: boolean }> {
   const { size } = source.archive;
   const now = { ...from, refused: { ...from.refused }, foreign: { ...from.foreign } };
-  const show = (words = wordsOf(now)) => at.progress({ done: kB(now.at), total: kB(size), words: `kB read: ${words}` });
+  const show = (words = `kB read: ${wordsOf(now)}`) => at.progress({ done: kB(now.at), total: kB(size), words });
   const names: Names = {
     now,
     seen: new Set(),
     isEnabled: dependencies.configuration.dmarc.names.enabled,
-    onAsking: (count) => show(`${wordsOf(now)}; asking for the names of ${figure(count)} hosts`),
+    onAsking: (count) => show(`kB read; names of ${figure(count)} hosts asked for`),
   };
   let until = Infinity;
   const most = pace === 'together' ? GROUP : 1;

@@ -82,7 +82,9 @@ export async function* readArchive(
   from: Place,
   limits: Pick<ArchiveLimits, 'held'> & Partial<ArchiveLimits>,
 ): AsyncGenerator<Entry> {
-  const isPacked = isTar(await firstBytes(archive, 0, TAR_BLOCK));
+  const first = await firstBytes(archive, 0, TAR_BLOCK);
+  // One without files has its end alone.
+  const isPacked = isTar(first) || (first.length === TAR_BLOCK && first.every((byte) => byte === 0));
   let at = from.at;
   const within = from.inside ?? from.mailbox;
   if (within) {

@@ -8,6 +8,7 @@ import { resolve } from 'node:path';
 import { PermanentError, messageOf } from '../../protocols/errors.ts';
 import { demandDomain, keepArchive } from '../../servers/dmarc/imports.ts';
 import { importReports } from '../../servers/jobs/kinds.ts';
+import { publicUrl, resolveAddresses } from '../../stores/configuration/addresses.ts';
 import { openBlobs } from '../../stores/blobs/open.ts';
 import type { BlobRef } from '../../stores/blobs/port.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
@@ -33,7 +34,10 @@ export async function importPast(
   await demandDomain({ records });
   const { archive, skipped } = await store(path, configuration, records);
   const parameters = { archive, name: resolve(path).slice(-500) };
-  const status = await askAndFollow(importReports, parameters, { configuration, records, detach });
+  const pages = `${publicUrl(configuration, resolveAddresses(configuration))}/dmarc`;
+  const status = await askAndFollow(importReports, parameters, { configuration, records, detach }, () =>
+    process.stdout.write(`See it:  ${pages}   what was refused:  ${pages}/quarantine\n`),
+  );
   if (skipped > 0) process.stderr.write(`  ${skipped} of the files could not be read.\n`);
   return skipped > 0 ? 1 : status;
 }

@@ -8,12 +8,14 @@ import { followJob, sayEnd } from './follow.ts';
 
 /**
  * Meets the job that is under way where it is the same.
+ * @param whenDone says more, once it is
  * @returns the exit status: 0 when it is done, or goes on without being watched
  */
 export async function askAndFollow(
   kind: JobKind,
   parameters: Record<string, unknown>,
   { configuration, records, detach }: { configuration: Configuration; records: Records; detach: boolean },
+  whenDone: () => void = () => undefined,
 ): Promise<number> {
   const desk = openDesk(configuration, records);
   const stop = new AbortController();
@@ -23,10 +25,17 @@ export async function askAndFollow(
     const { id } = asked.job;
     process.stdout.write(asked.met ? `It is under way: job ${id}\n` : `Job ${id}\n`);
     sayIfUnheard(asked);
+    const isFollowed = !detach && asked.isHeard;
+    if (isFollowed && process.stderr.isTTY) process.stderr.write('  Ctrl-C ends the showing, and not the job.\n');
     // Nobody is there to do it now: a script does not wait for who may come tomorrow.
-    const end = detach || !asked.isHeard ? asked.job : await followJob(records, id, { signal: stop.signal });
-    if (end?.endedAt !== null) return sayEnd(end);
+    const end = isFollowed ? await followJob(records, id, { signal: stop.signal }) : asked.job;
+    if (end?.endedAt !== null) {
+      const status = sayEnd(end);
+      if (status === 0) whenDone();
+      return status;
+    }
     process.stdout.write(`It goes on:  switchyard jobs log ${id} --follow\n`);
+    if (isFollowed) process.stdout.write(`To stop it:  switchyard jobs cancel ${id}\n`);
     return 0;
   } finally {
     await desk.close();

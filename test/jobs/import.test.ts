@@ -159,6 +159,7 @@ it('publishes each report of a folder once, names what is refused, and leaves al
     expect(out).toMatch(new RegExp(`Refused, dmarc\\.${code}: 1\n`));
   expect(out).toContain('In quarantine, dmarc.foreign_domain: bad/foreign.xml: The report is about other.test');
   expect(out).toContain('No report address here: other.test (1). If they are yours: switchyard dmarc add DOMAIN');
+  expect(out).toMatch(/See it: {2}http\S+\/dmarc .*\/dmarc\/quarantine\n/);
   expect(out).not.toContain('\u001b[31m name');
 
   expect(await totals()).toMatchObject({ messages: 6 });

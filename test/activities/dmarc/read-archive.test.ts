@@ -96,6 +96,7 @@ test('a file that is no archive is one entry, or the mails of a mailbox', async 
     [expect.stringMatching(/^mail at byte \d+$/), 'mail'],
   ]);
   expect(await single('')).toEqual([[null, 'other']]);
+  expect(await single(TAR_END.toString('latin1'))).toEqual([]);
 });
 
 describe('an archive of files among them', async () => {
