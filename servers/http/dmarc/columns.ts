@@ -5,6 +5,7 @@ import type {
   ServiceCounts,
   SourceCounts,
   StoredRecord,
+  StoredTlsFailure,
   WhatIf,
 } from '../../../stores/records/dmarc/queries-port.ts';
 import type { DmarcReport } from '../../../stores/records/dmarc/port.ts';
@@ -61,6 +62,20 @@ export const recordColumns: Column<StoredRecord>[] = [
         .map(({ type, comment }) => [type ?? 'unknown', comment].filter(Boolean).join(': '))
         .join('; '),
   },
+];
+
+export const tlsFailureColumns: Column<StoredTlsFailure>[] = [
+  ...fields<StoredTlsFailure>('policy', 'number', 'type', 'domain'),
+  ...fields<StoredTlsFailure['failure']>(
+    'resultType',
+    'sessions',
+    'sendingMtaIp',
+    'receivingMxHostname',
+    'receivingMxHelo',
+    'receivingIp',
+    'reasonCode',
+    'additionalInformation',
+  ).map(({ name, value }) => ({ name, value: ({ failure }: StoredTlsFailure) => value(failure) })),
 ];
 
 /** `pass example.com selector` */

@@ -1,6 +1,11 @@
 /** Whole tables, a page of the store at a time: for CSV files, of the API and of the pages. */
 import type { DmarcReport } from '../../../stores/records/dmarc/port.ts';
-import type { DmarcQueries, StoredRecord } from '../../../stores/records/dmarc/queries-port.ts';
+import type {
+  DmarcQueries,
+  StoredRecord,
+  StoredTlsFailure,
+  TlsCursor,
+} from '../../../stores/records/dmarc/queries-port.ts';
 import { everyPage } from '../csv.ts';
 
 /** Rows at a time: what the store answers at most. */
@@ -19,3 +24,10 @@ export const everyRecord = (queries: DmarcQueries, asked: Asked<'records'>): Asy
 /** Records of a report in its order, from after the number. */
 export const everyReportRecord = (queries: DmarcQueries, id: string, after: number): AsyncIterable<StoredRecord[]> =>
   everyPage(ROWS, (last) => queries.reportRecords(id, last?.number ?? after, ROWS));
+
+/** Failures of a TLS report in its order, from after the place. */
+export const everyTlsFailure = (
+  queries: DmarcQueries,
+  id: string,
+  after?: TlsCursor,
+): AsyncIterable<StoredTlsFailure[]> => everyPage(ROWS, (last) => queries.reportTlsFailures(id, last ?? after, ROWS));

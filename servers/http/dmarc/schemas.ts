@@ -10,7 +10,7 @@ import {
   type Extension as ReportedExtension,
   type PolicyPublished as ReportedPolicy,
 } from '../../../protocols/dmarc/aggregate.ts';
-import type { TlsPolicy as ReportedTlsPolicy } from '../../../protocols/dmarc/tls.ts';
+import type { TlsFailure as ReportedTlsFailure, TlsPolicy as ReportedTlsPolicy } from '../../../protocols/dmarc/tls.ts';
 import { WARNING_CODES, type ReportWarning } from '../../../protocols/dmarc/warnings.ts';
 import { INGESTION_OUTCOMES, type IngestDmarcReportResult } from '../../../workflows/dmarc/contract.ts';
 import type * as port from '../../../stores/records/dmarc/port.ts';
@@ -202,8 +202,33 @@ export const TlsTotals = z.object({
   successful: Count.describe('Sessions.'),
   failed: Count,
   days: z.array(z.object({ day: z.string(), successful: Count, failed: Count })),
-  results: z.array(z.object({ result: z.string(), sessions: Count, hosts: z.array(z.string()) })),
+  results: z.array(
+    z.object({
+      result: z.string().describe('Empty: the rest of reports with very many kinds.'),
+      sessions: Count,
+      hosts: z.array(z.string()),
+    }),
+  ),
 }) satisfies z.ZodType<queries.TlsTotals>;
+
+const TlsFailure = z.object({
+  resultType: z.string(),
+  sendingMtaIp: Text,
+  receivingMxHostname: Text,
+  receivingMxHelo: Text,
+  receivingIp: Text,
+  sessions: Count,
+  additionalInformation: Text,
+  reasonCode: Text,
+}) satisfies z.ZodType<ReportedTlsFailure>;
+
+export const StoredTlsFailure = z.object({
+  policy: Count.describe('Place of its policy in the report, from 0.'),
+  number: Count.describe('Its place in that.'),
+  type: z.string().describe('Of the policy.'),
+  domain: z.string().describe('Of the policy.'),
+  failure: TlsFailure,
+}) satisfies z.ZodType<queries.StoredTlsFailure>;
 
 export const TlsPolicy = z.object({
   type: z.string(),
@@ -212,18 +237,7 @@ export const TlsPolicy = z.object({
   mxHosts: z.array(z.string()),
   successful: Count,
   failed: Count,
-  failures: z.array(
-    z.object({
-      resultType: z.string(),
-      sendingMtaIp: Text,
-      receivingMxHostname: Text,
-      receivingMxHelo: Text,
-      receivingIp: Text,
-      sessions: Count,
-      additionalInformation: Text,
-      reasonCode: Text,
-    }),
-  ),
+  failures: z.array(TlsFailure),
 }) satisfies z.ZodType<ReportedTlsPolicy>;
 
 export const StoredFailure = z.object({

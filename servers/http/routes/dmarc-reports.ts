@@ -1,10 +1,11 @@
 /** Reports one by one, with their originals, and what was refused as a report. */
 import { z } from 'zod';
 import { csvResponse, csvStream } from '../csv.ts';
-import { recordColumns } from '../dmarc/columns.ts';
-import { everyReportRecord } from '../dmarc/every.ts';
+import { recordColumns, tlsFailureColumns } from '../dmarc/columns.ts';
+import { everyReportRecord, everyTlsFailure } from '../dmarc/every.ts';
 import { findQuarantined, findReport, quarantineMissing, sendOriginal } from '../dmarc/find.ts';
 import { FileLimit, Limit, PAGE } from '../dmarc/page.ts';
+import type { TlsCursor } from '../../../stores/records/dmarc/queries-port.ts';
 import * as schemas from '../dmarc/schemas.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { readAgain, readingOf } from '../dmarc/read-again.ts';
@@ -15,19 +16,32 @@ const REPORT = { id: 'Id of the report.' };
 const ENTRY = { id: 'Id of what is in quarantine.' };
 const ORIGINAL = 'The bytes as they came; send nothing of it to a browser to show.';
 
+/** What the answer about a TLS report has of it; the failures go on at `tls-failures`. */
+const SHOWN_TLS = { policies: 100, failures: 500 };
+/** `policy.number` of the last failure of a page. */
+const TlsPlace = z.string().regex(/^\d{1,9}\.\d{1,9}$/);
+const placeOf = (text: string): TlsCursor => {
+  const [policy = 0, number = 0] = text.split('.').map(Number);
+  return { policy, number };
+};
+
 export const dmarcReportRoutes: readonly Route[] = [
   defineRoute({
     method: 'get',
     path: '/v1/dmarc/reports/{id}',
     group: 'DMARC',
-    summary: 'One report; of a TLS or failure report, all that it says.',
+    summary: 'One report; of a failure report all that it says, of a TLS report its first policies and failures.',
     parameters: REPORT,
     scope: 'dmarc:read',
     answers: {
       200: {
-        description: 'The report. Records of an aggregate report are beside it.',
+        description: 'The report. Records of an aggregate report, and all failures of a TLS report, are beside it.',
         body: schemas.Report.extend({
           tls: z.array(schemas.TlsPolicy).nullable(),
+          tlsTotal: z
+            .object({ policies: z.number().int(), failures: z.number().int() })
+            .nullable()
+            .describe('How many there are: `tls` has the first of them.'),
           failure: schemas.StoredFailure.shape.failure.nullable(),
         }),
       },
@@ -38,7 +52,8 @@ export const dmarcReportRoutes: readonly Route[] = [
       const report = await findReport(records, path.id ?? '');
       const { kind, id } = report;
       const failure = kind === 'failure' ? ((await records.queries.reportFailure(id))?.failure ?? null) : null;
-      return http.json({ ...report, tls: kind === 'tls' ? await records.queries.reportTls(id) : null, failure });
+      const tls = kind === 'tls' ? await records.queries.reportTlsBeginning(id, SHOWN_TLS) : undefined;
+      return http.json({ ...report, tls: tls?.policies ?? null, tlsTotal: tls?.total ?? null, failure });
     },
   }),
   defineRoute({
@@ -71,6 +86,40 @@ export const dmarcReportRoutes: readonly Route[] = [
       const items = await records.queries.reportRecords(id, after, most);
       if (format === 'csv') return csvResponse(recordColumns, items, name);
       return http.json({ items, next: items.length === most ? (items.at(-1)?.number ?? null) : null });
+    },
+  }),
+  defineRoute({
+    method: 'get',
+    path: '/v1/dmarc/reports/{id}/tls-failures',
+    group: 'DMARC',
+    summary: 'Failures of a TLS report, in its order.',
+    parameters: REPORT,
+    scope: 'dmarc:read',
+    query: z.object({
+      after: TlsPlace.optional().describe('The `next` of the page before.'),
+      ...FileLimit.shape,
+      format: z.enum(['json', 'csv']).default('json').describe('How to write the rows.'),
+    }),
+    answers: {
+      200: {
+        description: 'A page.',
+        body: z.object({ items: z.array(schemas.StoredTlsFailure), next: z.string().nullable() }),
+        csv: true,
+      },
+    },
+    errors: ['dmarc.report_missing'],
+    async handle({ http, context, path, query: { after, limit, format } }) {
+      const records = context.dependencies.records.dmarc;
+      const { id } = await findReport(records, path.id ?? '');
+      const name = `report-${id}`;
+      const place = after === undefined ? undefined : placeOf(after);
+      if (format === 'csv' && limit === undefined)
+        return csvStream(tlsFailureColumns, everyTlsFailure(records.queries, id, place), name);
+      const most = limit ?? PAGE;
+      const items = await records.queries.reportTlsFailures(id, place, most);
+      if (format === 'csv') return csvResponse(tlsFailureColumns, items, name);
+      const last = items.length === most ? items.at(-1) : undefined;
+      return http.json({ items, next: last ? `${last.policy}.${last.number}` : null });
     },
   }),
   defineRoute({

@@ -3,12 +3,16 @@ import type { FailureReport } from '../../../protocols/dmarc/failure.ts';
 import { pageSize, type Database } from '../tables.ts';
 import { currentGeneration } from './generation.ts';
 import type { DmarcQueries, StoredRecord } from './queries-port.ts';
-import { fromRecordRow, fromReportRow, fromTlsRows } from './rows.ts';
+import { fromRecordRow, fromReportRow } from './rows.ts';
+import { tlsListQueries } from './tls-lists.ts';
+
+type TlsLists = keyof ReturnType<typeof tlsListQueries>;
 
 export function listQueries(
   database: Database,
-): Pick<DmarcQueries, 'records' | 'report' | 'reports' | 'reportRecords' | 'reportTls' | 'failures' | 'reportFailure'> {
+): Pick<DmarcQueries, 'records' | 'report' | 'reports' | 'reportRecords' | 'failures' | 'reportFailure' | TlsLists> {
   return {
+    ...tlsListQueries(database),
     async records({ domain, source, from, to, failing, before, limit }) {
       let query = recordsOf(database)
         .where('records.domain', '=', domain)
@@ -55,28 +59,6 @@ export function listQueries(
         .orderBy('records.number')
         .limit(pageSize(limit));
       return (await query.execute()).map(toStored);
-    },
-    async reportTls(id) {
-      const policies = await database
-        .selectFrom('dmarc_tls_policies')
-        .selectAll()
-        .where('generation', '=', currentGeneration)
-        .where('report', '=', id)
-        .orderBy('number')
-        .execute();
-      const failures = await database
-        .selectFrom('dmarc_tls_failures')
-        .selectAll()
-        .where('generation', '=', currentGeneration)
-        .where('report', '=', id)
-        .orderBy('number')
-        .execute();
-      return policies.map((policy) =>
-        fromTlsRows(
-          policy,
-          failures.filter((one) => one.policy === policy.number),
-        ),
-      );
     },
     async failures({ domain, before, limit }) {
       let query = failuresOf(database)

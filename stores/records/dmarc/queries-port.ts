@@ -4,7 +4,7 @@
  */
 import type { AggregateRecord, PolicyPublished } from '../../../protocols/dmarc/aggregate.ts';
 import type { FailureReport } from '../../../protocols/dmarc/failure.ts';
-import type { TlsPolicy } from '../../../protocols/dmarc/tls.ts';
+import type { TlsFailure, TlsPolicy } from '../../../protocols/dmarc/tls.ts';
 import type { DmarcReport, ReportKind } from './port.ts';
 
 /** A domain and the days to look at, both ends included. */
@@ -104,9 +104,30 @@ export interface TlsTotals {
   successful: number;
   failed: number;
   days: { day: string; successful: number; failed: number }[];
-  /** Kinds of failure, most sessions first. */
+  /** Kinds of failure, most sessions first. '' is what of reports with very many kinds is not summed up by its name. */
   results: { result: string; sessions: number; hosts: string[] }[];
 }
+
+/** A TLS report as far as an answer has room for it. */
+export interface TlsBeginning {
+  /** The first of them, with the first of their failures. */
+  policies: TlsPolicy[];
+  /** How many there are. */
+  total: { policies: number; failures: number };
+}
+
+/** One failure of a TLS report, and its places: of its policy in the report, and in that, from 0. */
+export interface StoredTlsFailure {
+  policy: number;
+  number: number;
+  /** Of the policy. */
+  type: string;
+  domain: string;
+  failure: TlsFailure;
+}
+
+/** Where a page of failures ended; what comes after it is the next page. */
+export type TlsCursor = Pick<StoredTlsFailure, 'policy' | 'number'>;
 
 export interface StoredFailure {
   reportId: string;
@@ -175,8 +196,12 @@ export interface DmarcQueries {
   /** Records of a report in their order, at most 500, from after the number. */
   reportRecords(id: string, after?: number, limit?: number): Promise<StoredRecord[]>;
   tls(range: Range): Promise<TlsTotals>;
-  /** Policies of a TLS report, with their failures, in the order of the report. */
+  /** Policies of a TLS report, with their failures, in the order of the report: all of them, for whoever writes it anew. */
   reportTls(id: string): Promise<TlsPolicy[]>;
+  /** As many of them as are asked for, at most 500 of each: a stranger may have sent thousands. */
+  reportTlsBeginning(id: string, most: TlsBeginning['total']): Promise<TlsBeginning>;
+  /** Failures of a TLS report in its order, at most 500, from after the place. */
+  reportTlsFailures(id: string, after?: TlsCursor, limit?: number): Promise<StoredTlsFailure[]>;
   /** Newest first, at most 500. */
   failures(options: { domain: string; before?: string; limit?: number }): Promise<StoredFailure[]>;
   reportFailure(id: string): Promise<StoredFailure | undefined>;

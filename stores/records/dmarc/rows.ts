@@ -170,26 +170,28 @@ export const toFailureRow = (
   details: JSON.stringify(failure),
 });
 
-export function fromTlsRows(
+export const fromTlsPolicyRow = (
   row: Selectable<DmarcTables['dmarc_tls_policies']>,
-  failures: Selectable<DmarcTables['dmarc_tls_failures']>[],
-): TlsPolicies[number] {
-  return {
-    type: row.type,
-    domain: row.policy_domain,
-    ...(JSON.parse(row.policy) as Pick<TlsPolicies[number], 'text' | 'mxHosts'>),
-    successful: row.successful,
-    failed: row.failed,
-    failures: failures.map((failure) => ({
-      resultType: failure.result,
-      sendingMtaIp: failure.sending_ip,
-      receivingMxHostname: failure.receiving_host,
-      receivingIp: failure.receiving_ip,
-      sessions: failure.sessions,
-      ...(JSON.parse(failure.details) as Pick<
-        TlsPolicies[number]['failures'][number],
-        'receivingMxHelo' | 'additionalInformation' | 'reasonCode'
-      >),
-    })),
-  };
-}
+  failures: TlsPolicies[number]['failures'],
+): TlsPolicies[number] => ({
+  type: row.type,
+  domain: row.policy_domain,
+  ...(JSON.parse(row.policy) as Pick<TlsPolicies[number], 'text' | 'mxHosts'>),
+  successful: row.successful,
+  failed: row.failed,
+  failures,
+});
+
+export const fromTlsFailureRow = (
+  row: Selectable<DmarcTables['dmarc_tls_failures']>,
+): TlsPolicies[number]['failures'][number] => ({
+  resultType: row.result,
+  sendingMtaIp: row.sending_ip,
+  receivingMxHostname: row.receiving_host,
+  receivingIp: row.receiving_ip,
+  sessions: row.sessions,
+  ...(JSON.parse(row.details) as Pick<
+    TlsPolicies[number]['failures'][number],
+    'receivingMxHelo' | 'additionalInformation' | 'reasonCode'
+  >),
+});

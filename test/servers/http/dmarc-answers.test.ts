@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openBlobs } from '../../../stores/blobs/open.ts';
 import { dayBefore } from '../../../protocols/dmarc/identity.ts';
+import { report } from '../../stores/contract/dmarc.ts';
 import { draw, passed, publish, refuse, type Sent } from './dmarc-world.ts';
-import { startService, type Service } from './service.ts';
+import { browse, startService, type Service } from './service.ts';
 
 const DOMAIN = 'example.com';
 const TODAY = new Date().toISOString().slice(0, 10);
@@ -181,6 +182,63 @@ describe('drill-down', () => {
   test('TLS and failure reports answer, also where there are none', async () => {
     expect(await ask('tls')).toMatchObject({ reports: 0, successful: 0, failed: 0, days: [], results: [] });
     expect(await ask('failures')).toEqual({ items: [], next: null });
+  });
+});
+
+describe('a TLS report of a stranger, with more than anyone reads', () => {
+  const [POLICIES, EACH] = [250, 3];
+  let id: string;
+  beforeAll(async () => {
+    const tls = report({ domain: DOMAIN, kind: 'tls', policy: null, policyDomain: 'many.example.com' });
+    const policies = Array.from({ length: POLICIES }, (_, index) => ({
+      ...{ type: 'sts', domain: `p${index}.example.com`, text: [], mxHosts: [], successful: 0, failed: EACH },
+      failures: Array.from({ length: EACH }, (_none, place) => ({
+        ...{ resultType: `kind-${place}`, sendingMtaIp: null, receivingMxHostname: FORMULA, receivingMxHelo: null },
+        ...{ receivingIp: null, sessions: index + 1, additionalInformation: null, reasonCode: null },
+      })),
+    }));
+    const { number } = await service.records.dmarc.generations.current();
+    await service.records.dmarc.reports.publish(tls, { kind: 'tls', policies }, number);
+    id = tls.id;
+  });
+
+  test('is shown by its beginning, and says how much there is', async () => {
+    const { tls, tlsTotal } = await get(`reports/${id}`);
+    expect(tlsTotal).toEqual({ policies: POLICIES, failures: POLICIES * EACH });
+    const domains = tls.map(({ domain }: { domain: string }) => domain);
+    expect(domains).toEqual(Array.from({ length: 100 }, (_, index) => `p${index}.example.com`));
+    for (const [index, { failures }] of tls.entries())
+      expect(failures.map(({ sessions }: { sessions: number }) => sessions)).toEqual(
+        [index, index, index].map((n) => n + 1),
+      );
+    const page = (await browse(service.port, `/dmarc/reports/${id}`)).text;
+    expect(page.match(/data-label="sessions"/g)).toHaveLength(200);
+    expect(page).toContain('100 of 250 policies, 200 of 750 failures');
+  });
+
+  test('has all of its failures, each once, page by page and as a file', async () => {
+    const found: string[] = [];
+    for (let next: string | null = ''; next !== null;) {
+      const page: { items: { domain: string; failure: { resultType: string } }[]; next: string | null } = await get(
+        `reports/${id}/tls-failures?limit=400${next && `&after=${next}`}`,
+      );
+      found.push(...page.items.map(({ domain, failure }) => `${domain} ${failure.resultType}`));
+      next = page.next;
+    }
+    const all = Array.from(
+      { length: POLICIES * EACH },
+      (_, n) => `p${Math.floor(n / EACH)}.example.com kind-${n % EACH}`,
+    );
+    expect(found).toEqual(all);
+    for (const file of [
+      (await service.call('GET', `/v1/dmarc/reports/${id}/tls-failures?format=csv`)).text,
+      (await browse(service.port, `/dmarc/reports/${id}?format=csv`)).text,
+    ]) {
+      const [header, ...lines] = file.trimEnd().split('\r\n');
+      expect(header).toMatch(/^policy,number,type,domain,resultType,sessions,/);
+      expect(lines).toHaveLength(all.length);
+      expect(lines.at(-1)).toBe(`249,2,sts,p249.example.com,kind-2,250,,"'=cmd|""/c calc""!A1",,,,`);
+    }
   });
 });
 

@@ -67,7 +67,7 @@ export function mountDmarcPages(app: Hono<HttpEnv>, context: HttpContext): void 
     http.html(await readAgainPage(context, http.req.param('id'), http.req.raw.signal)),
   );
   app.get('/dmarc/reports/:id', door, async (http) =>
-    http.html(await reportPage(context, http.req.param('id'), searchOf(http.req.url))),
+    answer(http, await reportPage(context, http.req.param('id'), searchOf(http.req.url))),
   );
   app.get('/dmarc/reports/:id/raw', door, async (http) =>
     sendOriginal(blobs, await findReport(records.dmarc, http.req.param('id')), http.req.method === 'HEAD'),

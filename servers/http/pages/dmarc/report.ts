@@ -3,7 +3,11 @@ import { html } from 'hono/html';
 import type { PolicyPublished } from '../../../../protocols/dmarc/aggregate.ts';
 import type { TlsPolicy } from '../../../../protocols/dmarc/tls.ts';
 import type { DmarcReport } from '../../../../stores/records/dmarc/port.ts';
+import type { TlsBeginning } from '../../../../stores/records/dmarc/queries-port.ts';
 import type { HttpContext } from '../../context.ts';
+import { csvStream } from '../../csv.ts';
+import { tlsFailureColumns } from '../../dmarc/columns.ts';
+import { everyTlsFailure } from '../../dmarc/every.ts';
 import { findReport } from '../../dmarc/find.ts';
 import { factList, head, page, pager, panel, type Html } from '../layout.ts';
 import { bytes, moment, number, plural, verdictTags } from '../words.ts';
@@ -12,9 +16,11 @@ import { recordTable } from './records.ts';
 import { KIND_WORDS } from './reports.ts';
 import { dayWords, PAGE, reportLink } from './view.ts';
 
-export async function reportPage(context: HttpContext, id: string, search: URLSearchParams): Promise<Html> {
+export async function reportPage(context: HttpContext, id: string, search: URLSearchParams): Promise<Html | Response> {
   const records = context.dependencies.records.dmarc;
   const report = await findReport(records, id);
+  if (report.kind === 'tls' && search.get('format') === 'csv')
+    return csvStream(tlsFailureColumns, everyTlsFailure(records.queries, report.id), `report-${report.id}`);
   const domain = `/dmarc/${encodeURIComponent(report.domain)}`;
   const day = `?from=${report.day}&to=${report.day}`;
   const title = `${report.organization ?? 'A reporter without a name'}, ${dayWords(report.day)}`;
@@ -22,7 +28,8 @@ export async function reportPage(context: HttpContext, id: string, search: URLSe
     title,
     html`${KIND_WORDS[report.kind].replace(/^./, (letter) => letter.toUpperCase())} about
       <a href="${domain}">${report.policyDomain}</a>: ${figures(report)}.`,
-    html`<a class="button" href="${reportLink(report.id)}/raw">Original, ${bytes(report.blob.size)}</a>`,
+    html`${report.kind === 'tls' ? html`<a class="button" href="${tlsFile(report.id)}">CSV</a>` : ''}
+      <a class="button" href="${reportLink(report.id)}/raw">Original, ${bytes(report.blob.size)}</a>`,
   )}
   ${await content(context, report, search, (source) => `${domain}/sources/${encodeURIComponent(source)}${day}`)}
   ${report.warnings.length > 0 ? warningsPanel(report) : ''}
@@ -43,7 +50,7 @@ async function content(
   sourceHref: (source: string) => string,
 ): Promise<Html> {
   const { queries } = context.dependencies.records.dmarc;
-  if (report.kind === 'tls') return html`${(await queries.reportTls(report.id)).map(tlsPanel)}`;
+  if (report.kind === 'tls') return tlsContent(report, await queries.reportTlsBeginning(report.id, SHOWN_TLS));
   if (report.kind === 'failure') {
     const stored = await queries.reportFailure(report.id);
     return stored ? panel('What failed', html`<div class="body">${failureFacts(stored)}</div>`) : html``;
@@ -130,6 +137,29 @@ const TLS_TYPES: { [type: string]: string } = {
   'no-policy-found': 'No policy found',
 };
 
+/** A stranger may have sent thousands of either; a person reads no more. */
+const SHOWN_TLS = { policies: 100, failures: 200 };
+
+const tlsFile = (id: string): string => `${reportLink(id)}?format=csv`;
+
+function tlsContent({ id }: DmarcReport, { policies, total }: TlsBeginning): Html {
+  const shown = policies.reduce((sum, { failures }) => sum + failures.length, 0);
+  const left = [
+    ...(policies.length < total.policies ? [`${number(policies.length)} of ${number(total.policies)} policies`] : []),
+    ...(shown < total.failures ? [`${number(shown)} of ${number(total.failures)} failures`] : []),
+  ];
+  return html`${policies.map(tlsPanel)}${
+    left.length === 0
+      ? ''
+      : panel(
+          'There is more',
+          html`<div class="body">
+            <p>These are ${left.join(', ')}. <a href="${tlsFile(id)}">All failures as CSV</a></p>
+          </div>`,
+        )
+  }`;
+}
+
 function tlsPanel(policy: TlsPolicy): Html {
   const { failures } = policy;
   const body =
@@ -159,7 +189,9 @@ function tlsPanel(policy: TlsPolicy): Html {
             )}
           </tbody>
         </table>`
-      : html`<div class="body empty"><p>Every session had TLS.</p></div>`;
+      : html`<div class="body empty">
+          <p>${policy.failed === 0 ? 'Every session had TLS.' : 'No failure of it is shown here.'}</p>
+        </div>`;
   return html`${panel(
     `${TLS_TYPES[policy.type] ?? policy.type}: ${policy.domain}`,
     body,

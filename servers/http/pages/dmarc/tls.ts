@@ -38,7 +38,7 @@ function found(view: View, { reports, successful, failed, days, results }: TlsTo
   const rows = results.map(
     ({ result, sessions, hosts }) =>
       html`<tr>
-        <td class="first">${result}</td>
+        <td class="first">${result || html`<span class="quiet">others, of reports with very many kinds</span>`}</td>
         <td class="wide">${hosts.length > 0 ? hosts.join(', ') : html`<span class="quiet">no host named</span>`}</td>
         <td class="n" data-label="sessions"><a href="${list}">${number(sessions)}</a></td>
       </tr>`,
