@@ -14,7 +14,7 @@ import { LostWorkers, wordsOfPace, leftBy } from './lost-worker.ts';
 import { asBytes } from './raw.ts';
 import { readArchive } from './read-archive.ts';
 import { JobId } from './reread-some.ts';
-import { createTurns } from './turns.ts';
+import { inLanes } from './turns.ts';
 import { goOn, type Pace } from '../../protocols/dmarc/lost-worker.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import { missing } from '../../stores/blobs/names.ts';
@@ -27,8 +27,6 @@ const BUDGET = 20_000;
 const GROUP = 100;
 /** Bytes of a group, which are held. */
 const GROUP_BYTES = 8 * 1_048_576;
-/** Reports on their way at once: while the disk makes one safe, others are read. */
-const LANES = 8;
 /** Refused reports of one code that the log names; all are in quarantine. */
 const NAMED = 10;
 /** Domains that are counted: their names travel through the history. */
@@ -171,24 +169,12 @@ async function publishGroup(
 ): Promise<Outcome[]> {
   const candidates = group.filter((one): one is Candidate => 'settle' in one);
   const outcomes = group.filter((one): one is Outcome => 'state' in one);
-  const settled: Outcome[][] = [];
   await learn(candidates, names, dependencies, at);
   const step: Pick<StepContext, 'signal' | 'report'> = { signal: at.signal, report: () => undefined };
-  const queue = candidates.entries();
-  const nextTurn = createTurns();
-  const lane = async (): Promise<void> => {
-    for (const [index, one] of queue) {
-      const turn = nextTurn();
-      try {
-        at.check();
-        settled[index] = await one.settle(step, turn);
-      } finally {
-        turn.leave();
-      }
-    }
-  };
-  const ends = await Promise.allSettled(Array.from({ length: LANES }, lane));
-  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  const settled = await inLanes(candidates, (one, turn) => {
+    at.check();
+    return one.settle(step, turn);
+  });
   return [...outcomes, ...settled.flat()];
 }
 

@@ -11,6 +11,7 @@ import { asBytes } from './raw.ts';
 import { hashed } from './read-files.ts';
 import { readReport } from './read-report.ts';
 import { newStaging } from './staging.ts';
+import type { Turn } from './turns.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import { rereadAct, type DmarcReport } from '../../stores/records/dmarc/port.ts';
@@ -20,6 +21,7 @@ type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records'>;
 /**
  * Publishes the report in the generation under the id that it has. What the parser does not take any more, or takes for
  * the same as another, is put into quarantine: nothing of it is lost silently.
+ * @param inTurn publishes when it is its turn, where others are read beside it
  * @throws PermanentError `blob.missing`; TemporaryError of the stores and `dmarc.generation_over`
  */
 export async function rereadReport(
@@ -27,8 +29,9 @@ export async function rereadReport(
   generation: number,
   dependencies: Part,
   step: Pick<StepContext, 'signal' | 'report'>,
+  inTurn: Turn['take'] = (_, publish) => publish(),
 ): Promise<'published' | 'refused'> {
-  const refusal = await reread(report, generation, dependencies, step);
+  const refusal = await reread(report, generation, dependencies, step, inTurn);
   if (!refusal) return 'published';
   await refuse(report, refusal, generation, dependencies);
   return 'refused';
@@ -68,6 +71,7 @@ async function reread(
   generation: number,
   { blobs, configuration, records }: Part,
   step: Pick<StepContext, 'signal' | 'report'>,
+  inTurn: Turn['take'],
 ): Promise<PermanentError | undefined> {
   const limits = reportLimits(configuration);
   const staging = newStaging(() => report.id, report.domain, generation, { records }, step);
@@ -91,7 +95,9 @@ async function reread(
       const described = describeReport({ report: read, sha256, domains: [domain] }, arrival);
       const { content } = described;
       const whole = content.kind === 'aggregate' ? { ...content, records: await staging.rest(place) } : content;
-      const { state } = await records.dmarc.reports.publish(described.report, whole, generation);
+      const { state } = await inTurn(described.report.identity, () =>
+        records.dmarc.reports.publish(described.report, whole, generation),
+      );
       return state === 'published' ? undefined : sameAsAnother(state);
     }
     return dmarcError('dmarc.empty', 'It is not in its stored bytes any more.');

@@ -6,6 +6,7 @@ import { inJob, type JobWork } from '../jobs/in-job.ts';
 import { leftBy, LostWorkers, wordsOfPace } from './lost-worker.ts';
 import { leaveReport, rereadReport } from './reread-report.ts';
 import { goOn, workerLostWords, type Pace } from '../../protocols/dmarc/lost-worker.ts';
+import { inLanes, type Turn } from './turns.ts';
 import { PermanentError, TemporaryError } from '../../protocols/errors.ts';
 import type { DmarcReport } from '../../stores/records/dmarc/port.ts';
 
@@ -74,22 +75,28 @@ async function fill(
       // They came in while these were read; their ids may lie before the last one.
       now.after = null;
     }
-    for (const report of batch) {
+    const read = async (report: DmarcReport, inTurn?: Turn['take']): Promise<void> => {
       at.check();
-      if (pace !== 'together') await begin(true);
       const step = { signal: at.signal, report: () => undefined };
       const state =
         pace === 'aside'
           ? await leaveReport(report, now.generation, dependencies).catch(fatalIfOver)
-          : await rereadReport(report, now.generation, dependencies, step).catch(fatalIfOver);
-      now.after = report.id;
+          : await rereadReport(report, now.generation, dependencies, step, inTurn).catch(fatalIfOver);
       now.done += 1;
       if (state !== 'published') {
         now[state] += 1;
         if (now[state] <= NAMED) await at.log(WORDS[state](report));
       }
       show();
-    }
+    };
+    if (pace === 'together') await inLanes(batch, (report, turn) => read(report, turn.take));
+    else
+      for (const report of batch) {
+        await begin(true);
+        await read(report);
+        now.after = report.id;
+      }
+    now.after = batch.at(-1)?.id ?? now.after;
     // Whatever ended the worker was among them, and it is not known of what comes next.
     if (pace !== 'together' && batch.length > 0) break;
   }

@@ -13,8 +13,8 @@ import type { Database } from './tables.ts';
 export async function hold(transaction: Database, ...names: string[]): Promise<void> {
   if (!(transaction.getExecutor().adapter instanceof PostgresAdapter)) return;
   // The number is 64 bits of a hash; two names that share one only wait for each other.
-  for (const name of [...new Set(names)].sort())
-    await sql`select pg_advisory_xact_lock(hashtextextended(current_schema() || '/' || ${name}, 0))`.execute(
-      transaction,
-    );
+  const sorted = [...new Set(names)].sort();
+  await sql`
+    select pg_advisory_xact_lock(hashtextextended(current_schema() || '/' || name, 0))
+    from unnest(${sorted}::text[]) with ordinality as given(name, place) order by place`.execute(transaction);
 }

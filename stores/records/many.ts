@@ -28,32 +28,42 @@ export async function insertRows<Table extends keyof Tables>(
   const columns = Object.keys(first);
   const values = rows as readonly Record<string, Value>[];
   const isPostgres = isOfPostgres(database);
-  const into = `insert into ${quoted(table)} (${columns.map(quoted).join(', ')})`;
-  const after = onConflict === undefined ? '' : ` on conflict ${onConflict}`;
+  const into = { table, columns, after: onConflict === undefined ? '' : ` on conflict ${onConflict}` };
   for (let from = 0; from < values.length;) {
     const left = values.length - from;
     const size = isPostgres ? Math.min(left, ROWS) : (SIZES.find((one) => one <= left) ?? 1);
     const some = values.slice(from, from + size);
-    const { text, parameters } = isPostgres ? jsonOf(columns, some) : listOf(columns, some);
-    await database.executeQuery(CompiledQuery.raw(`${into} ${text}${after}`, parameters));
+    await database.executeQuery(isPostgres ? fromJson(into, some) : fromList(into, some));
     from += size;
   }
 }
 
-interface Source {
-  text: string;
-  parameters: unknown[];
+interface Into {
+  table: string;
+  columns: string[];
+  after: string;
 }
 
-function listOf(columns: string[], rows: readonly Record<string, Value>[]): Source {
-  const row = `(${columns.map(() => '?').join(', ')})`;
-  return {
-    text: `values ${rows.map(() => row).join(', ')}`,
-    parameters: rows.flatMap((one) => Object.values(one)),
-  };
+/** Texts of statements for SQLite: a few sizes of each table. One of 500 rows has 20,000 characters. */
+const texts = new Map<string, string>();
+
+function fromList(into: Into, rows: readonly Record<string, Value>[]): CompiledQuery {
+  const name = `${into.table}/${rows.length}/${into.after}`;
+  let text = texts.get(name);
+  if (text === undefined) {
+    const row = `(${into.columns.map(() => '?').join(', ')})`;
+    texts.set(name, (text = `${headOf(into)} values ${rows.map(() => row).join(', ')}${into.after}`));
+  }
+  return CompiledQuery.raw(
+    text,
+    rows.flatMap((one) => Object.values(one)),
+  );
 }
 
-function jsonOf(columns: string[], rows: readonly Record<string, Value>[]): Source {
+const headOf = ({ table, columns }: Into): string => `insert into ${quoted(table)} (${columns.map(quoted).join(', ')})`;
+
+function fromJson(into: Into, rows: readonly Record<string, Value>[]): CompiledQuery {
+  const { columns } = into;
   // A column of nothing but nulls has no type that could be seen.
   const known = columns.map((column) => rows.find((row) => row[column] !== null)?.[column]);
   const types = columns.flatMap((column, index) => {
@@ -61,11 +71,11 @@ function jsonOf(columns: string[], rows: readonly Record<string, Value>[]): Sour
     return value === undefined ? [] : [`${quoted(column)} ${typeof value === 'number' ? 'bigint' : 'text'}`];
   });
   const chosen = columns.map((column, index) => (known[index] === undefined ? 'null' : `given.${quoted(column)}`));
-  const text = JSON.stringify(rows);
-  return {
-    text: `select ${chosen.join(', ')} from json_to_recordset($1) as given(${types.join(', ')})`,
-    parameters: [UNSTORABLE.test(text) ? JSON.stringify(rows, (_, value: unknown) => storable(value)) : text],
-  };
+  const json = JSON.stringify(rows);
+  return CompiledQuery.raw(
+    `${headOf(into)} select ${chosen.join(', ')} from json_to_recordset($1) as given(${types.join(', ')})${into.after}`,
+    [UNSTORABLE.test(json) ? JSON.stringify(rows, (_, value: unknown) => storable(value)) : json],
+  );
 }
 
 /** What a text of PostgreSQL cannot hold, as it stands in JSON: NUL and halves of a character. A "\\u0000" is taken for one. */

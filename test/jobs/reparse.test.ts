@@ -95,7 +95,7 @@ it('mends the answers, which are the old ones until all reports are read; the sa
 });
 
 it('leaves the old answers when it is cancelled, and nothing half read', async () => {
-  await open(200);
+  await open(100);
   await bench.startWorker({ blobDelay: 60 });
   const { job } = await ask();
   await eventually(async () => ((await bench.records.jobs.get(job.id))?.progress?.done ?? 0) > 5, 'some are read');
@@ -133,7 +133,7 @@ it('fails where the bytes of a report are lost, and the old answers stay', async
 });
 
 it('goes on where it was when its worker is killed', { timeout: 120_000 }, async () => {
-  await open(200);
+  await open(100);
   const worker = await bench.startWorker({ blobDelay: 60 });
   const { job } = await ask();
   await eventually(async () => ((await bench.records.jobs.get(job.id))?.progress?.done ?? 0) > 5, 'some are read');
@@ -170,8 +170,8 @@ it(
 );
 
 it('a newer request takes its place and begins anew, and what comes in meanwhile is in the answers before and after', async () => {
-  await open(60);
-  await bench.startWorker({ blobDelay: 60 });
+  await open(100);
+  await bench.startWorker({ blobDelay: 800 });
   const { job: first } = await ask();
   await eventually(async () => ((await bench.records.jobs.get(first.id))?.progress?.done ?? 0) > 5, 'some are read');
   const { job: second } = await requestJob(bench.desk, reparse, {}, { requestedBy: 'test', ifRunning: 'replace' });
@@ -183,9 +183,9 @@ it('a newer request takes its place and begins anew, and what comes in meanwhile
   const arrival = { report, domain: DOMAIN, address: null, receivedAt: early, mail: null, act: 'late' };
   const dependencies = { configuration: bench.configuration, records: bench.records, blobs };
   expect(await publishFrom(arrival, dependencies, stepContext('late'))).toMatchObject([{ state: 'published' }]);
-  expect(await messages()).toBe(60 * 101 + 7);
+  expect(await messages()).toBe(100 * 101 + 7);
   expect((await end(second.id)).state).toBe('done');
-  expect(await messages()).toBe(60 + 7);
+  expect(await messages()).toBe(100 + 7);
 });
 
 it('a request of a job that is over starts none', async () => {

@@ -293,6 +293,23 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
       });
     });
 
+    it('takes text that no database holds as it stands, and keeps the rest of it', async () => {
+      const odd = record({ source: '192.0.2.77' }, 1);
+      odd.record.identifiers = { headerFrom: 'a\0b', envelopeFrom: '\ud800 x "\\u0000', envelopeTo: '\u0001\\' };
+      const whole = report({ domain, organization: 'O\0\udfff', email: null });
+      const content = { kind: 'aggregate' as const, records: [odd, record({}, 2)] };
+      expect((await records.dmarc.reports.publish(whole, content, generation)).state).toBe('published');
+      const [stored] = await records.dmarc.queries.reportRecords(whole.id);
+      expect(stored?.record.identifiers).toEqual({
+        headerFrom: expect.stringMatching(/^a[\0\ufffd]b$/),
+        envelopeFrom: '\ufffd x "\\u0000',
+        envelopeTo: '\u0001\\',
+      });
+      const { organization } = (await records.dmarc.queries.report(whole.id)) ?? {};
+      expect(organization).toMatch(/^O[\0\ufffd]\ufffd$/);
+      expect(await records.dmarc.queries.totals(week())).toMatchObject({ messages: 2, organizations: 1 });
+    });
+
     describe('answers', () => {
       /** Mon: 100 + 20 + 5; Tue: 40. */
       beforeEach(async () => {
