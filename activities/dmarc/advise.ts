@@ -3,6 +3,9 @@ import { advise, ADVICE_DAYS, type Advice } from '../../protocols/dmarc/advice.t
 import { dayBefore } from '../../protocols/dmarc/identity.ts';
 import type { DmarcQueries, Range } from '../../stores/records/dmarc/queries-port.ts';
 
+const NONE = { hit: 0, exempt: 0 };
+const UNTOUCHED = { quarantine: NONE, reject: NONE, failed: NONE };
+
 /** @param to the last day that counts, `YYYY-MM-DD` */
 export async function adviseOn(
   queries: DmarcQueries,
@@ -17,13 +20,15 @@ export async function adviseOn(
     queries.whatIf(range),
     queries.sources({ ...range, service: '', failing: true, limit: 500 }),
   ]);
+  const hits = await queries.whatIfSources({ ...range, sources: unnamed.map(({ source }) => source) });
+  const hitOf = new Map(hits.map((one) => [one.source, one]));
   const advice = advise({
     policy: policy?.policy ?? null,
-    firstDay: days[0]?.day ?? null,
-    lastDay: days.at(-1)?.day ?? null,
+    days: days.map(({ day }) => day),
     services,
     whatIf,
-    unnamed,
+    // What p does not rule of an address is in none of its figures.
+    unnamed: unnamed.map((one) => ({ ...one, ...(hitOf.get(one.source) ?? UNTOUCHED) })),
   });
   return { range, advice };
 }

@@ -179,11 +179,11 @@ async function describe(
   const [policy, isComparable, fresh, { advice }, refused] = await Promise.all([
     queries.policy(domain),
     hasWeekBefore(queries, domain, from),
-    queries.newSources({ domain, since: from, failing: true, limit: SOURCES }),
+    queries.sources({ domain, from, to, failing: true, isNew: true, limit: SOURCES }),
     adviseOn(queries, domain, to),
     quarantine.count({ domain, since: `${from}T00:00:00.000Z` }),
   ]);
-  const sources = isComparable ? fresh.filter(({ firstDay }) => firstDay <= to) : [];
+  const sources = isComparable ? fresh : [];
   return {
     domain,
     url: `${publicUrl}/dmarc/${encodeURIComponent(domain)}?from=${from}&to=${to}`,

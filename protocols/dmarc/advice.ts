@@ -12,6 +12,11 @@ export const ADVICE_DAYS = 35;
 export const DAYS_BEFORE_QUARANTINE = 14;
 /** Four weeks have the monthly invoices once. Refused mail is gone. */
 export const DAYS_BEFORE_REJECT = 28;
+/**
+ * Part of these days that must have messages: an office sends on five days of seven, and a receiver who saw nothing reports
+ * nothing. Fewer are a gap that reports were lost in, or mail that goes out too seldom to be judged so soon.
+ */
+export const DAYS_WITH_MAIL = 0.5;
 /** Of fewer messages one per cent is no message. */
 export const MIN_MESSAGES = 100;
 /** Whose mail passes as often as this is set up for the domain, if not well: a forger's never passes. */
@@ -30,22 +35,25 @@ export interface SenderCounts {
   passed: number;
 }
 
+interface Hit {
+  hit: number;
+  exempt: number;
+}
 interface Hits {
   hit: number;
-  services: { service: string; hit: number; exempt: number }[];
+  services: (Hit & { service: string })[];
 }
 
 export interface Evidence {
   /** Of the newest report about the domain itself. */
   policy: PolicyPublished | null;
-  /** First and last day with messages, `YYYY-MM-DD`. */
-  firstDay: string | null;
-  lastDay: string | null;
+  /** Days with messages, `YYYY-MM-DD`, ascending. */
+  days: string[];
   services: (SenderCounts & { service: string })[];
-  /** Failed and not yet quarantined or refused; failed and not yet refused. */
-  whatIf: { messages: number; passed: number; quarantine: Hits; reject: Hits };
-  /** Addresses with failures that belong to no service. */
-  unnamed: (SenderCounts & { source: string; quarantined: number; rejected: number })[];
+  /** Failed and not yet quarantined or refused; failed and not yet refused; failed; failed and not ruled by `p`. */
+  whatIf: { messages: number; passed: number; quarantine: Hits; reject: Hits; failed: Hits; apart: number };
+  /** Addresses with failures that belong to no service, and the same of each. */
+  unnamed: (SenderCounts & { source: string; quarantine: Hit; reject: Hit; failed: Hit })[];
 }
 
 /** `passes`, or nearly; `partly`: set up, not well; `never`: a forger, or a service that was never set up. */
@@ -97,7 +105,7 @@ export function advise(evidence: Evidence): Advice {
     passing,
     ...forgeryReasons(senders, toCheck, next, by === null),
     ...listReasons(senders, next, by),
-    ...subdomainReasons(policy),
+    ...subdomainReasons(policy, whatIf.apart),
   ];
 
   if (whatIf.passed === 0)
@@ -178,24 +186,29 @@ function nextPolicy(policy: PolicyPublished | null): { next: Policy; by: string 
   return current === 'quarantine' ? { next: 'reject', by: 'move to p=reject' } : { next: 'reject', by: null };
 }
 
-function tooEarly(
-  { whatIf, firstDay, lastDay }: Evidence,
-  next: Policy,
-): Pick<Advice, 'title' | 'reasons'> | undefined {
+function tooEarly({ whatIf, days }: Evidence, next: Policy): Pick<Advice, 'title' | 'reasons'> | undefined {
   if (whatIf.messages === 0)
     return {
       title: 'Wait for the first reports.',
       reasons: ['Receivers send one a day, most of them in the hours after midnight UTC, to the address in rua=.'],
     };
-  const days = firstDay === null || lastDay === null ? 0 : daysBetween(firstDay, lastDay);
+  const span = daysBetween(days[0] ?? '', days.at(-1) ?? '');
   const needed = next === 'reject' ? DAYS_BEFORE_REJECT : DAYS_BEFORE_QUARANTINE;
-  if (days < needed)
+  if (span < needed)
     return {
-      title: `Wait: ${number(days)} of ${number(needed)} days are reported.`,
+      title: `Wait: reports reach back ${number(span)} of ${plural(needed, 'day')}.`,
       reasons: [
         next === 'reject'
           ? 'Before p=reject a whole month should have been seen: invoices and reminders go out once in it.'
           : 'Two weeks have every weekday twice, with the newsletter that goes out on one of them.',
+      ],
+    };
+  if (days.length < DAYS_WITH_MAIL * needed)
+    return {
+      title: `Wait: only ${number(days.length)} of ${plural(span, 'day')} ${days.length === 1 ? 'has' : 'have'} messages.`,
+      reasons: [
+        `${number(DAYS_WITH_MAIL * needed)} should have some, or most of what the domain sends may not have been seen: reports of a time in which none could come are missing for good.`,
+        'If the domain sends mail more seldom than that, go on once everything that it sends in a month has been reported.',
       ],
     };
   if (whatIf.messages < MIN_MESSAGES)
@@ -206,26 +219,25 @@ function tooEarly(
   return undefined;
 }
 
-/** Both ends included. */
+/** Both ends included. @returns NaN of no days */
 function daysBetween(first: string, last: string): number {
   return Math.round((Date.parse(last) - Date.parse(first)) / 86_400_000) + 1;
 }
 
 /** Most hit first. @param isLast there is no next policy: all that failed counts */
 function sendersOf({ services, whatIf, unnamed }: Evidence, next: Policy, isLast: boolean): AdvisedSender[] {
-  const hits = whatIf[next === 'reject' ? 'reject' : 'quarantine'].services;
+  const by = isLast ? 'failed' : next === 'reject' ? 'reject' : 'quarantine';
+  const hits = whatIf[by].services;
   const named = services
     .filter(({ service }) => service !== '')
     .map(({ service: name, messages, passed }): AdvisedSender => {
       const { hit = 0, exempt = 0 } = hits.find(({ service }) => service === name) ?? {};
       const kind = 'service';
       const counts = { messages, passed };
-      return { name, kind, ...counts, standing: standingOf(counts), hit: isLast ? messages - passed : hit, exempt };
+      return { name, kind, ...counts, standing: standingOf(counts), hit, exempt };
     });
-  const addresses = unnamed.map(({ source: name, messages, passed, quarantined, rejected }): AdvisedSender => {
-    const handled = isLast ? 0 : next === 'reject' ? rejected : quarantined + rejected;
-    const hit = Math.max(0, messages - passed - handled);
-    return { name, kind: 'address', messages, passed, standing: standingOf({ messages, passed }), hit, exempt: 0 };
+  const addresses = unnamed.map(({ source: name, messages, passed, ...each }): AdvisedSender => {
+    return { name, kind: 'address', messages, passed, standing: standingOf({ messages, passed }), ...each[by] };
   });
   return [...named, ...addresses].sort((one, other) => other.hit - one.hit || (one.name < other.name ? -1 : 1));
 }
@@ -276,11 +288,24 @@ function listReasons(senders: AdvisedSender[], next: Policy, by: string | null):
   ];
 }
 
-/** RFC 9989, 4.7: without sp, subdomains have the policy of the domain. */
-function subdomainReasons(policy: PolicyPublished | null): string[] {
-  const { p = null, sp = null } = policy ?? {};
-  if (p === null || sp === null || RANK[sp] >= RANK[p]) return [];
-  return [`Subdomains have the weaker policy sp=${sp}, and forgers may use any name below the domain: take sp away.`];
+/** RFC 9989, 4.7: without sp, subdomains have the policy of the domain; without np, those that do not exist have theirs. */
+function subdomainReasons(policy: PolicyPublished | null, apart: number): string[] {
+  const { p = null, sp = null, np = null } = policy ?? {};
+  const isWeaker = (one: Policy | null): one is Policy => p !== null && one !== null && RANK[one] < RANK[p];
+  const reasons = [];
+  if (apart > 0)
+    reasons.push(
+      `${plural(apart, 'message')} in the names of subdomains failed, and ${apart === 1 ? 'is' : 'are'} not counted here: ${sp === null ? 'a record of their own' : `sp=${sp}, or a record of their own,`} says what becomes of them.`,
+    );
+  if (isWeaker(sp))
+    reasons.push(
+      `Subdomains have the weaker policy sp=${sp}${isWeaker(np) ? `, those that do not exist np=${np}` : ''}, and forgers may use any name below the domain: ${apart > 0 ? 'see who sends these, then ' : ''}take ${isWeaker(np) ? 'sp and np' : 'sp'} away.`,
+    );
+  else if (isWeaker(np))
+    reasons.push(
+      `Subdomains that do not exist have the weaker policy np=${np}, and forgers may make up any name below the domain: take np away.`,
+    );
+  return reasons;
 }
 
 const RANK: Record<Policy, number> = { none: 0, quarantine: 1, reject: 2 };

@@ -99,8 +99,12 @@ const Hits = z.object({
 export const WhatIf = z.object({
   messages: Count,
   passed: Count,
-  quarantine: Hits,
-  reject: Hits,
+  quarantine: Hits.describe('Failed and were let through.'),
+  reject: Hits.describe('Failed and were not refused.'),
+  failed: Hits.describe('Failed, whatever was done with them.'),
+  apart: Count.describe(
+    'Failed, in the names of subdomains that sp or a record of their own rules: in none of the others.',
+  ),
 }) satisfies z.ZodType<queries.WhatIf>;
 
 export const PolicyPublished = z.object({

@@ -163,9 +163,10 @@ const SUMS: Partial<Record<keyof DmarcTables, string[]>> = {
   dmarc_reported: ['domain'],
   dmarc_reporters: ['domain', 'organization'],
   dmarc_domain_days: ['domain', 'day'],
-  dmarc_days: ['domain', 'day', 'service', 'disposition', 'dkim', 'spf'],
-  dmarc_months: ['domain', 'month', 'service', 'disposition', 'dkim', 'spf'],
+  dmarc_days: ['domain', 'day', 'service', 'disposition', 'dkim', 'spf', 'ruled_by'],
+  dmarc_months: ['domain', 'month', 'service', 'disposition', 'dkim', 'spf', 'ruled_by'],
   dmarc_source_days: ['domain', 'source', 'day', 'service'],
+  dmarc_source_failures: ['domain', 'source', 'day', 'ruled_by', 'disposition'],
   dmarc_sources: ['domain', 'source'],
   dmarc_service_sources: ['domain', 'service', 'source'],
 };

@@ -70,15 +70,27 @@ export interface SourceCounts extends Counts {
   lastDay: string;
 }
 
-/** What a stricter policy would have done to the messages that were reported. */
+/**
+ * What a stricter `p` would have done to the messages that were reported. It rules names below the domain too, unless the
+ * record has `sp` for them or they have a record of their own (RFC 9989, 4.7).
+ */
 export interface WhatIf {
   messages: number;
   /** Passed DMARC: no policy touches them. */
   passed: number;
   /** Failed and were let through, and would not be under `quarantine`; the services that sent them, most first. */
-  quarantine: { hit: number; services: WhatIfService[] };
+  quarantine: WhatIfHits;
   /** Failed and were not refused, and would be under `reject`. */
-  reject: { hit: number; services: WhatIfService[] };
+  reject: WhatIfHits;
+  /** Failed, whatever was done with them. */
+  failed: WhatIfHits;
+  /** Failed, and `p` does not rule them, so that they are in none of these. */
+  apart: number;
+}
+
+export interface WhatIfHits {
+  hit: number;
+  services: WhatIfService[];
 }
 
 export interface WhatIfService {
@@ -86,6 +98,14 @@ export interface WhatIfService {
   hit: number;
   /** Of these the receiver said that it knows better (forwarded, mailing list, local policy), and may do so again. */
   exempt: number;
+}
+
+/** What failed of an address that no service is known of: as `WhatIf` has it of services. */
+export interface WhatIfSource {
+  source: string;
+  quarantine: Omit<WhatIfService, 'service'>;
+  reject: Omit<WhatIfService, 'service'>;
+  failed: Omit<WhatIfService, 'service'>;
 }
 
 /** A record of a published report. */
@@ -154,10 +174,18 @@ export interface DmarcQueries {
   services(range: Range): Promise<ServiceCounts[]>;
   /**
    * Most messages first, at most 500. `failing`: only those with messages that failed, most failed first.
-   * `skip`: without so many of the first, for the pages after.
+   * `isNew`: only those not seen before the range (with `service`, as of that service); the figures are of the range all the
+   * same. `skip`: without so many of the first, for the pages after.
    */
   sources(
-    range: Range & { service?: string; source?: string; failing?: boolean; skip?: number; limit?: number },
+    range: Range & {
+      service?: string;
+      source?: string;
+      failing?: boolean;
+      isNew?: boolean;
+      skip?: number;
+      limit?: number;
+    },
   ): Promise<SourceCounts[]>;
   /**
    * All of them, by address, some hundred at a time.
@@ -176,6 +204,8 @@ export interface DmarcQueries {
   everyNewSource(options: { domain: string; since: string; failing?: boolean }): AsyncIterable<SourceCounts[]>;
   countNewSources(options: { domain: string; since: string }): Promise<number>;
   whatIf(range: Range): Promise<WhatIf>;
+  /** Of these addresses, at most 500, those with anything in it, without order. */
+  whatIfSources(range: Range & { sources: string[] }): Promise<WhatIfSource[]>;
   /** The policy in the newest report about the domain itself, and the day it is of. */
   policy(domain: string): Promise<{ policy: PolicyPublished; day: string } | undefined>;
   /** Records of a source, newest report first, at most 500. `failing`: only those that failed. */

@@ -4,14 +4,15 @@
  */
 import { sql, type RawBuilder } from 'kysely';
 import type { PolicyPublished } from '../../../protocols/dmarc/aggregate.ts';
+import { among } from '../many.ts';
 import type { Database } from '../tables.ts';
 import { currentGeneration } from './generation.ts';
 import { listQueries } from './lists.ts';
-import type { DmarcQueries, Range, WhatIf, WhatIfService } from './queries-port.ts';
+import type { DmarcQueries, Range, WhatIfHits, WhatIfService } from './queries-port.ts';
 import { inOneState } from './one-state.ts';
 import { monthsIn } from './range.ts';
 import { everyNewSource, everySource, largestSources, newestSources } from './sources.ts';
-import { organizationOf } from './sums.ts';
+import { organizationOf, type RuledBy } from './sums.ts';
 import { tlsQueries } from './tls-queries.ts';
 
 export function dmarcQueries(database: Database): DmarcQueries {
@@ -30,6 +31,7 @@ export function dmarcQueries(database: Database): DmarcQueries {
     everyNewSource: (wanted) => everyNewSource(database, wanted),
     countNewSources: (wanted) => ask((of) => of.countNewSources(wanted)),
     whatIf: (range) => ask((of) => of.whatIf(range)),
+    whatIfSources: (wanted) => ask((of) => of.whatIfSources(wanted)),
     policy: (domain) => ask((of) => of.policy(domain)),
     tls: (range) => ask((of) => of.tls(range)),
   };
@@ -141,34 +143,81 @@ function questionsTo(database: Database): Questions {
     async whatIf(range) {
       const { messages, passed } = await domainDaysOf(database, range).select(ofDays).executeTakeFirstOrThrow();
       const failed = await resultsOf(database, range)
-        .select(['service', 'disposition', total('messages').as('hit'), total('exempt').as('exempt')])
+        .select(['service', 'disposition', 'ruled_by', total('messages').as('hit'), total('exempt').as('exempt')])
         .where('dkim', '<>', 'pass')
         .where('spf', '<>', 'pass')
-        .groupBy(['service', 'disposition'])
+        .groupBy(['service', 'disposition', 'ruled_by'])
         .execute();
+      const isRuled = ruledByP(await policyOf(database, range.domain));
+      const ruled = failed.filter(isRuled);
       return {
         messages,
         passed,
-        quarantine: hitBy(failed.filter(({ disposition }) => !['quarantine', 'reject'].includes(disposition))),
-        reject: hitBy(failed.filter(({ disposition }) => disposition !== 'reject')),
+        quarantine: hitBy(ruled.filter(isHit.quarantine)),
+        reject: hitBy(ruled.filter(isHit.reject)),
+        failed: hitBy(ruled),
+        apart: hitBy(failed.filter((one) => !isRuled(one))).hit,
       };
     },
-    async policy(domain) {
-      const row = await database
-        .selectFrom('dmarc_reported')
-        .select(['policy', 'policy_day'])
+    async whatIfSources({ domain, from, to, sources }) {
+      if (sources.length === 0) return [];
+      const failed = await database
+        .selectFrom('dmarc_source_failures')
+        .select(['source', 'disposition', 'ruled_by', total('messages').as('hit'), total('exempt').as('exempt')])
         .where('generation', '=', currentGeneration)
         .where('domain', '=', domain)
-        .executeTakeFirst();
-      return row?.policy && row.policy_day
-        ? { policy: JSON.parse(row.policy) as PolicyPublished, day: row.policy_day }
-        : undefined;
+        .where(among(database, 'source', sources))
+        .where('day', '>=', from)
+        .where('day', '<=', to)
+        .groupBy(['source', 'disposition', 'ruled_by'])
+        .execute();
+      const ruled = failed.filter(ruledByP(await policyOf(database, domain)));
+      return [...Map.groupBy(ruled, ({ source }) => source)].map(([source, some]) => ({
+        source,
+        quarantine: sumOf(some.filter(isHit.quarantine)),
+        reject: sumOf(some.filter(isHit.reject)),
+        failed: sumOf(some),
+      }));
     },
+    policy: (domain) => policyOf(database, domain),
   };
 }
 
+async function policyOf(
+  database: Database,
+  domain: string,
+): Promise<{ policy: PolicyPublished; day: string } | undefined> {
+  const row = await database
+    .selectFrom('dmarc_reported')
+    .select(['policy', 'policy_day'])
+    .where('generation', '=', currentGeneration)
+    .where('domain', '=', domain)
+    .executeTakeFirst();
+  return row?.policy && row.policy_day
+    ? { policy: JSON.parse(row.policy) as PolicyPublished, day: row.policy_day }
+    : undefined;
+}
+
+/** Whether `p` decides about a message. A name that does not exist is ruled by np, and a report does not tell which do. */
+const ruledByP =
+  (published: { policy: PolicyPublished } | undefined) =>
+  ({ ruled_by }: { ruled_by: string }): boolean =>
+    ruled_by === ('p' satisfies RuledBy) || (ruled_by === ('sp' satisfies RuledBy) && !published?.policy.sp);
+
+/** What a policy would have touched of what failed. */
+const isHit = {
+  quarantine: ({ disposition }: { disposition: string }) => !['quarantine', 'reject'].includes(disposition),
+  reject: ({ disposition }: { disposition: string }) => disposition !== 'reject',
+};
+
+type Hit = Omit<WhatIfService, 'service'>;
+const sumOf = (rows: Hit[]): Hit => ({
+  hit: rows.reduce((sum, { hit }) => sum + hit, 0),
+  exempt: rows.reduce((sum, { exempt }) => sum + exempt, 0),
+});
+
 /** Services by what a policy would have touched of theirs, most first. */
-function hitBy(rows: WhatIfService[]): WhatIf['reject'] {
+function hitBy(rows: WhatIfService[]): WhatIfHits {
   const services = new Map<string, WhatIfService>();
   for (const { service, hit, exempt } of rows) {
     const known = services.get(service) ?? { service, hit: 0, exempt: 0 };
@@ -219,7 +268,7 @@ const domainDaysOf = (database: Database, { domain, from, to }: Range) =>
 
 /** Messages by service and result: of whole months, and of the days around them. */
 function resultsOf(database: Database, { domain, from, to }: Range) {
-  const columns = ['service', 'disposition', 'dkim', 'spf', 'messages', 'exempt'] as const;
+  const columns = ['service', 'disposition', 'dkim', 'spf', 'ruled_by', 'messages', 'exempt'] as const;
   const { days, months } = monthsIn({ from, to });
   const parts = days.map((span) =>
     database

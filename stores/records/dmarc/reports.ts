@@ -22,7 +22,7 @@ import {
   totalsOf,
   type Staged,
 } from './staged.ts';
-import { addStoredSources, newSums, type Results } from './sums.ts';
+import { addStoredSources, newSums, ruledBy, type Results } from './sums.ts';
 import type { DmarcTables } from './tables.ts';
 
 /** Records of one transaction ahead of a large report: some milliseconds. */
@@ -103,8 +103,9 @@ function toReady(report: NewReport, content: ReportContent, generation: number):
     return { ...common, rows, records: policies.length, messages, passed };
   }
   const rows = content.records.map((one) => toRecordRow(report, one, generation));
-  const results = rows.map(({ service, disposition, dkim, spf, count, exempt }): Results => {
-    return { service, disposition, dkim, spf, messages: count, exempt: count * exempt, records: 1 };
+  const results = rows.map(({ service, disposition, dkim, spf, count, exempt, header_from }): Results => {
+    const ruled_by = ruledBy(report, header_from);
+    return { service, disposition, dkim, spf, ruled_by, messages: count, exempt: count * exempt, records: 1 };
   });
   return { ...common, rows: { dmarc_records: rows }, results, ...totalsOf(results) };
 }

@@ -18,6 +18,8 @@ export interface Wanted {
   source?: string;
   /** Only those with messages that failed, most failed first. */
   failing?: boolean;
+  /** Only those that were not seen before the range. */
+  isNew?: boolean;
   /** So many of the first are left out. */
   skip?: number;
   limit?: number;
@@ -161,7 +163,7 @@ function candidatesOf(
   database: Database,
   generation: number,
   { domain, from, to }: Range,
-  { service, source, failing }: Wanted,
+  { service, source, failing, isNew }: Wanted,
 ) {
   let query = database
     .selectFrom(service === undefined ? 'dmarc_sources' : 'dmarc_service_sources')
@@ -173,6 +175,7 @@ function candidatesOf(
   if (service !== undefined) query = query.where('service', '=', service);
   if (source !== undefined) query = query.where('source', '=', source);
   if (failing) query = query.where(sql<boolean>`messages > passed`);
+  if (isNew) query = query.where('first_day', '>=', from);
   return query;
 }
 

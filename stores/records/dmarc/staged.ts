@@ -9,7 +9,7 @@ import { among } from '../many.ts';
 import type { Database } from '../tables.ts';
 import { holdReports } from './hold.ts';
 import type { DmarcReport, NewReport } from './port.ts';
-import { addStoredSources, type Results } from './sums.ts';
+import { addStoredSources, ruledByColumn, type Results } from './sums.ts';
 
 /** Records whose sums are added up in one transaction, and that are renamed or removed in one. */
 export const SUMMED_AT_ONCE = 5_000;
@@ -23,7 +23,7 @@ export interface Staged extends Pick<DmarcReport, 'records' | 'messages' | 'pass
 /** Gives all of them the domain that the report turned out to be about, and adds them up. */
 export async function gatherStaged(
   database: Database,
-  { id, domain }: Pick<NewReport, 'id' | 'domain'>,
+  { id, domain, policyDomain }: Pick<NewReport, 'id' | 'domain' | 'policyDomain'>,
   generation: number,
 ): Promise<Staged> {
   const last = await lastNumber(database, id, generation);
@@ -34,14 +34,16 @@ export async function gatherStaged(
     const rows = await partOf(database, id, after, generation)
       .select([
         ...['service' as const, 'disposition' as const, 'dkim' as const, 'spf' as const],
+        ruledByColumn({ domain, policyDomain }).as('ruled_by'),
         sql<number>`cast(sum("count") as bigint)`.as('messages'),
         sql<number>`cast(sum("count" * exempt) as bigint)`.as('exempt'),
         sql<number>`count(*)`.as('records'),
       ])
-      .groupBy(['service', 'disposition', 'dkim', 'spf'])
+      // By its place: the domain in it is a value, and PostgreSQL takes two of the same for two.
+      .groupBy(sql`1, 2, 3, 4, 5`)
       .execute();
     for (const row of rows) {
-      const key = JSON.stringify([row.service, row.disposition, row.dkim, row.spf]);
+      const key = JSON.stringify([row.service, row.disposition, row.dkim, row.spf, row.ruled_by]);
       const known = results.get(key);
       results.set(key, known ? { ...row, ...added(known, row) } : row);
     }
@@ -223,7 +225,7 @@ const stagingOf = (database: Database, report: string, generation: number) =>
 const publishedOf = (database: Database, report: string, generation: number) =>
   database
     .selectFrom('dmarc_reports')
-    .select(['id', 'domain', 'day'])
+    .select(['id', 'domain', 'day', 'policy_domain as policyDomain'])
     .where('generation', '=', generation)
     .where('id', '=', report)
     .executeTakeFirst();

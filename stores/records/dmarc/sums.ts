@@ -16,21 +16,43 @@ import type { DmarcTables } from './tables.ts';
 /** Records of one service and result. */
 export type Results = Pick<
   DmarcTables['dmarc_days'],
-  'service' | 'disposition' | 'dkim' | 'spf' | 'messages' | 'exempt' | 'records'
+  'service' | 'disposition' | 'dkim' | 'spf' | 'ruled_by' | 'messages' | 'exempt' | 'records'
 >;
 /** A record, as far as the sums by address go. */
 export type SourceResults = Pick<
   DmarcTables['dmarc_records'],
-  'source' | 'service' | 'disposition' | 'dkim' | 'spf' | 'count'
+  'source' | 'service' | 'disposition' | 'dkim' | 'spf' | 'count' | 'exempt' | 'header_from'
 >;
 
 type About = Pick<NewReport, 'domain' | 'day'>;
+/** What says which record a message was judged by. */
+type Ruled = Pick<NewReport, 'domain' | 'policyDomain'>;
+
+/**
+ * What rules a message of the domain (RFC 9989, 4.7): `p`, or `sp` and `np` where the record has them, since it came in the
+ * name of a subdomain, or the `other` record that a subdomain has for itself.
+ */
+export type RuledBy = 'p' | 'sp' | 'other';
+
+/** @param headerFrom of a record */
+export function ruledBy({ domain, policyDomain }: Ruled, headerFrom: string | null): RuledBy {
+  if (policyDomain !== domain) return 'other';
+  return headerFrom?.toLowerCase().endsWith(`.${domain}`) ? 'sp' : 'p';
+}
+
+/** The same of the column `header_from`. */
+export function ruledByColumn({ domain, policyDomain }: Ruled): RawBuilder<string> {
+  if (policyDomain !== domain) return sql`'other'`;
+  const end = `.${domain}`;
+  return sql`case when substr(lower(header_from), length(header_from) + 1 - cast(${end.length} as integer)) = ${end}
+    then 'sp' else 'p' end`;
+}
 
 export interface Sums {
   /** What a report adds besides its records. */
   addReport(report: NewReport): void;
   addResults(report: About, results: readonly Results[]): void;
-  addSources(report: About, records: readonly SourceResults[]): void;
+  addSources(report: About & Ruled, records: readonly SourceResults[]): void;
   write(transaction: Database): Promise<void>;
 }
 
@@ -41,9 +63,10 @@ export function newSums(generation: number): Sums {
   const days = table('dmarc_days');
   const months = table('dmarc_months');
   const sourceDays = table('dmarc_source_days');
+  const failures = table('dmarc_source_failures');
   const serviceSources = table('dmarc_service_sources');
   const sources = table('dmarc_sources');
-  const tables = [reported, reporters, domainDays, days, months, sourceDays, serviceSources, sources];
+  const tables = [reported, reporters, domainDays, days, months, sourceDays, failures, serviceSources, sources];
   const dayOf = (domain: string, day: string) =>
     domainDays.row(keyOf(domain, day), () => ({ generation, domain, day, reports: 0, ...NOTHING }));
   return {
@@ -69,10 +92,10 @@ export function newSums(generation: number): Sums {
       if (results.length === 0) return;
       const month = monthOf(day);
       const ofDay = dayOf(domain, day);
-      for (const { service, disposition, dkim, spf, messages, exempt, records } of results) {
+      for (const { service, disposition, dkim, spf, ruled_by, messages, exempt, records } of results) {
         count(ofDay, { disposition, dkim, spf }, messages);
-        const of = { service, disposition, dkim, spf, messages: 0, exempt: 0, records: 0 };
-        const key = keyOf(disposition, dkim, spf, service);
+        const of = { service, disposition, dkim, spf, ruled_by, messages: 0, exempt: 0, records: 0 };
+        const key = keyOf(disposition, dkim, spf, ruled_by, service);
         for (const row of [
           days.row(keyOf(domain, day, key), () => ({ generation, domain, day, ...of })),
           months.row(keyOf(domain, month, key), () => ({ generation, domain, month, ...of })),
@@ -83,9 +106,18 @@ export function newSums(generation: number): Sums {
         }
       }
     },
-    addSources({ domain, day }, records) {
+    addSources({ domain, day, policyDomain }, records) {
       const seen = { first_day: day, last_day: day, ...NOTHING };
-      for (const { source, service, count: messages, ...result } of records) {
+      for (const { source, service, count: messages, exempt, header_from, ...result } of records) {
+        if (service === '' && result.dkim !== 'pass' && result.spf !== 'pass') {
+          const { disposition } = result;
+          const ruled_by = ruledBy({ domain, policyDomain }, header_from);
+          const failed = failures.row(keyOf(domain, source, day, ruled_by, disposition), () => {
+            return { generation, domain, source, day, ruled_by, disposition, messages: 0, exempt: 0 };
+          });
+          failed.messages += messages;
+          failed.exempt += messages * exempt;
+        }
         const key = keyOf(domain, source, service);
         const ofDay = sourceDays.row(keyOf(day, key), () => ({ generation, domain, source, day, service, ...NOTHING }));
         const ofService = serviceSources.row(key, () => ({ generation, domain, service, source, ...seen }));
@@ -164,21 +196,28 @@ export const organizationOf = (column: string): RawBuilder<string> =>
  */
 export async function addStoredSources(
   transaction: Database,
-  { id, domain, day }: About & Pick<NewReport, 'id'>,
+  { id, domain, day, policyDomain }: About & Ruled & Pick<NewReport, 'id'>,
   { after, upTo }: { after: number; upTo: number },
   generation: number,
 ): Promise<void> {
   const records = sql`from dmarc_records
     where generation = ${generation} and report = ${id} and number > ${after} and number <= ${upTo}`;
   const number = sql.lit(generation);
-  const written = (table: 'dmarc_source_days' | 'dmarc_service_sources' | 'dmarc_sources') =>
-    sql`on conflict ${sql.raw(ON_CONFLICT[table])}`;
+  const written = (table: keyof typeof ON_CONFLICT) => sql`on conflict ${sql.raw(ON_CONFLICT[table])}`;
+  const ruled = ruledByColumn({ domain, policyDomain });
   // In the order of the key, near which a database writes.
   await sql`
     insert into dmarc_source_days (generation, domain, source, day, service, ${NAMES})
     select ${number}, ${domain}, source, ${day}, service, ${SUMS}
     ${records} group by source, service order by source, service
     ${written('dmarc_source_days')}`.execute(transaction);
+  await sql`
+    insert into dmarc_source_failures (generation, domain, source, day, ruled_by, disposition, messages, exempt)
+    select ${number}, ${domain}, source, ${day}, ruled_by, disposition, sum("count"), sum("count" * exempt)
+    from (select source, ${ruled} as ruled_by, disposition, "count", exempt
+      ${records} and service = '' and dkim <> 'pass' and spf <> 'pass') as failed
+    group by source, ruled_by, disposition order by source, ruled_by, disposition
+    ${written('dmarc_source_failures')}`.execute(transaction);
   await sql`
     insert into dmarc_service_sources (generation, domain, service, source, first_day, last_day, ${NAMES})
     select ${number}, ${domain}, service, source, ${day}, ${day}, ${SUMS}
@@ -216,7 +255,7 @@ const seen = (table: string) => `${earlier(table, 'first_day')}, ${later(table, 
 const NEWER_POLICY = `excluded.policy_day >= coalesce(dmarc_reported.policy_day, '')`;
 const NEWER_SERVICE = `excluded.service <> '' and (excluded.last_day > dmarc_sources.last_day
   or (excluded.last_day = dmarc_sources.last_day and excluded.service > dmarc_sources.service))`;
-const RESULTS = 'service, disposition, dkim, spf';
+const RESULTS = 'service, disposition, dkim, spf, ruled_by';
 
 /** What is done about a sum that is there. The words are of ours, none of a reporter's. */
 const ON_CONFLICT = {
@@ -232,6 +271,8 @@ const ON_CONFLICT = {
     ${plus('dmarc_months', ['messages', 'exempt', 'records'])}`,
   dmarc_source_days: `(generation, domain, source, day, service) do update set
     ${plus('dmarc_source_days', COUNTS)}`,
+  dmarc_source_failures: `(generation, domain, source, day, ruled_by, disposition) do update set
+    ${plus('dmarc_source_failures', ['messages', 'exempt'])}`,
   dmarc_service_sources: `(generation, domain, service, source) do update set
     ${seen('dmarc_service_sources')}, ${plus('dmarc_service_sources', COUNTS)}`,
   dmarc_sources: `(generation, domain, source) do update set

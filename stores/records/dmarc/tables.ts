@@ -113,9 +113,23 @@ export interface DmarcTables {
   dmarc_reporters: { generation: number; domain: string; organization: string; first_day: string; last_day: string };
   /** Aggregate reports and messages by day. */
   dmarc_domain_days: { generation: number; domain: string; day: string; reports: number } & CountColumns;
-  /** Messages by day, service and result, and by month (`YYYY-MM`). */
+  /** Messages by day, service, result and what rules them (`RuledBy`), and by month (`YYYY-MM`). */
   dmarc_days: { generation: number; domain: string; day: string } & ResultColumns;
   dmarc_months: { generation: number; domain: string; month: string } & ResultColumns;
+  /**
+   * Of what failed and no service is named for: by address, what rules it and what the receiver did. The advice asks how
+   * much of it a stricter policy would touch.
+   */
+  dmarc_source_failures: {
+    generation: number;
+    domain: string;
+    source: string;
+    day: string;
+    ruled_by: string;
+    disposition: string;
+    messages: number;
+    exempt: number;
+  };
   dmarc_source_days: {
     generation: number;
     domain: string;
@@ -172,6 +186,7 @@ interface ResultColumns {
   disposition: string;
   dkim: string;
   spf: string;
+  ruled_by: string;
   messages: number;
   exempt: number;
   records: number;

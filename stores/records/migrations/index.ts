@@ -10,6 +10,7 @@ import { dmarc } from './0004-dmarc.ts';
 import { dmarcIntake } from './0005-dmarc-intake.ts';
 import { dmarcSums } from './0006-dmarc-sums.ts';
 import { jobPlaces } from './0007-job-places.ts';
+import { dmarcRuledBy } from './0008-dmarc-ruled-by.ts';
 
 /** `up` sees the schema of its own time, hence no table types. */
 export interface Migration {
@@ -18,7 +19,16 @@ export interface Migration {
 }
 
 /** Numbered from 1 by their place. */
-export const migrations: readonly Migration[] = [foundation, triggers, jobs, dmarc, dmarcIntake, dmarcSums, jobPlaces];
+export const migrations: readonly Migration[] = [
+  foundation,
+  triggers,
+  jobs,
+  dmarc,
+  dmarcIntake,
+  dmarcSums,
+  jobPlaces,
+  dmarcRuledBy,
+];
 
 /**
  * Brings the schema up to the code, all or nothing, in one write transaction: processes that start together take

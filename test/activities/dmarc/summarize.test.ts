@@ -147,6 +147,26 @@ it('is no longer than mail clients show, however many domains there are and what
   for (const domain of names) await records.dmarc.domains.remove(domain, 'test');
 });
 
+it('of days that are over it says nothing of what came after them', async () => {
+  const { records } = dependencies;
+  await records.dmarc.domains.put('past.test', 'past@in.test', 'test');
+  const failing = { organization: 'r.test', service: '', disposition: 'none', dkim: 'fail', spf: 'fail' } as const;
+  const row = { ...failing, source: '203.0.113.7' };
+  await publish(
+    dependencies,
+    [
+      { ...row, day: '2026-09-20', source: '203.0.113.6', count: 1 },
+      { ...row, day: '2026-10-05', count: 3 },
+      { ...row, day: '2026-10-20', count: 5_000 },
+      { ...row, day: '2026-10-21', source: '203.0.113.5', count: 9 },
+    ],
+    { domain: 'past.test' },
+  );
+  const { domains, text } = await summary({ domain: 'past.test', to: '2026-10-08' });
+  expect(domains[0]?.newFailing).toMatchObject([{ source: row.source, messages: 3, failed: 3 }]);
+  expect(text).toMatch(/203\.0\.113\.7 .* 3 of 3$/m);
+});
+
 describe.skipIf(browserIsMissing())('the mail, in a browser', { timeout: 60_000 }, () => {
   let browser: Browser;
   beforeAll(async () => {

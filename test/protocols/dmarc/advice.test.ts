@@ -29,37 +29,54 @@ interface Sent {
 function evidence(
   policy: Partial<PolicyPublished> | null,
   services: Record<string, Sent>,
-  { addresses = {}, firstDay = '2026-10-01', lastDay = '2026-11-04' }: Partial<Fixture> = {},
+  { addresses = {}, lastDay = '2026-11-04', days = daysTo(lastDay), apart = 0 }: Partial<Fixture> = {},
 ): Evidence {
-  const unnamed = Object.entries(addresses).map(([source, sent]) => ({ source, quarantined: 0, rejected: 0, ...sent }));
+  const hitOf = (sent: Sent, spared: number) => {
+    const hit = sent.messages - sent.passed - spared;
+    return { hit, exempt: Math.min(hit, sent.exempt ?? 0) };
+  };
+  const unnamed = Object.entries(addresses).map(([source, sent]) => ({
+    source,
+    messages: sent.messages,
+    passed: sent.passed,
+    quarantine: hitOf(sent, (sent.quarantined ?? 0) + (sent.rejected ?? 0)),
+    reject: hitOf(sent, sent.rejected ?? 0),
+    failed: hitOf(sent, 0),
+  }));
   const all = [...Object.entries(services), ...Object.entries(addresses).map(([, sent]) => ['', sent] as const)];
   const sum = (field: 'messages' | 'passed') => all.reduce((total, [, sent]) => total + sent[field], 0);
   const hits = (spared: (sent: Sent) => number) => {
-    const rows = all.map(([service, sent]) => ({
-      service,
-      hit: sent.messages - sent.passed - spared(sent),
-      exempt: sent.exempt ?? 0,
-    }));
+    const rows = all.map(([service, sent]) => ({ service, ...hitOf(sent, spared(sent)) }));
     return { hit: rows.reduce((total, { hit }) => total + hit, 0), services: rows.filter(({ hit }) => hit > 0) };
   };
   return {
     policy: policy && { ...POLICY, ...policy },
-    firstDay: all.length > 0 ? firstDay : null,
-    lastDay: all.length > 0 ? lastDay : null,
+    days: all.length > 0 ? days : [],
     services: Object.entries(services).map(([service, { messages, passed }]) => ({ service, messages, passed })),
     whatIf: {
       messages: sum('messages'),
       passed: sum('passed'),
       quarantine: hits(({ quarantined = 0, rejected = 0 }) => quarantined + rejected),
       reject: hits(({ rejected = 0 }) => rejected),
+      failed: hits(() => 0),
+      apart,
     },
     unnamed,
   };
 }
 interface Fixture {
   addresses: Record<string, Sent>;
-  firstDay: string;
   lastDay: string;
+  /** Those with messages; every day from 2026-10-01 to the last one. */
+  days: string[];
+  apart: number;
+}
+
+function daysTo(last: string): string[] {
+  const days = [];
+  for (let time = Date.parse('2026-10-01'); time <= Date.parse(last); time += 86_400_000)
+    days.push(new Date(time).toISOString().slice(0, 10));
+  return days;
 }
 
 const GOOD: Record<string, Sent> = { 'Google Workspace': { messages: 10_000, passed: 9_990 } };
@@ -73,8 +90,8 @@ describe('too little is known', () => {
     });
   });
   test.each([
-    ['none', '2026-10-13', 'Wait: 13 of 14 days are reported.'],
-    ['quarantine', '2026-10-27', 'Wait: 27 of 28 days are reported.'],
+    ['none', '2026-10-13', 'Wait: reports reach back 13 of 14 days.'],
+    ['quarantine', '2026-10-27', 'Wait: reports reach back 27 of 28 days.'],
   ] as const)('under %s it waits until enough days are seen', (p, lastDay, title) => {
     expect(advise(evidence({ p }, GOOD, { lastDay }))).toMatchObject({ step: 'wait', title, senders: [] });
   });
@@ -83,6 +100,21 @@ describe('too little is known', () => {
     ['quarantine', '2026-10-28'],
   ] as const)('and no longer (%s)', (p, lastDay) => {
     expect(advise(evidence({ p }, GOOD, { lastDay })).step).toBe('raise');
+  });
+  test('days without messages are none: two reports a month apart are no month', () => {
+    const days = ['2026-10-02', '2026-11-03'];
+    expect(advise(evidence({ p: 'quarantine' }, GOOD, { days }))).toMatchObject({
+      step: 'wait',
+      title: 'Wait: only 2 of 33 days have messages.',
+    });
+    expect(advise(evidence({ p: 'none' }, GOOD, { days })).step).toBe('wait');
+  });
+  test('mail on working days alone is enough, after as many weeks', () => {
+    const isWorkingDay = (day: string) => ![0, 6].includes(new Date(day).getUTCDay());
+    const step = (lastDay: string) =>
+      advise(evidence({ p: 'quarantine' }, GOOD, { days: daysTo(lastDay).filter(isWorkingDay) })).step;
+    // From Thursday the first to the Wednesday after three weeks, and to the one after.
+    expect([step('2026-10-21'), step('2026-10-28')]).toEqual(['wait', 'raise']);
   });
   test('99 messages are too few, 100 are not', () => {
     expect(advise(evidence({}, { Mailer: { messages: 99, passed: 99 } })).step).toBe('wait');
@@ -124,6 +156,23 @@ describe('a step up', () => {
     expect(reasons('none')).toContain('100 messages of 1 sender that never passes would have gone to spam');
     expect(reasons('quarantine')).toContain('700 messages of 1 sender that never passes would have been refused');
   });
+  test('a weaker policy for names that do not exist is said, also where sp is strict', () => {
+    const said = (sp: 'none' | 'reject' | null, np: 'none' | 'reject' | null) =>
+      advise(evidence({ p: 'reject', sp, np }, GOOD)).reasons.find((reason) => reason.includes(' away.'));
+    expect(said('reject', 'none')).toMatch(/weaker policy np=none.*: take np away\.$/);
+    expect(said(null, 'none')).toMatch(/: take np away\.$/);
+    expect(said('none', 'none')).toMatch(/: take sp and np away\.$/);
+    expect(said('none', 'reject')).toMatch(/weaker policy sp=none.*: take sp away\.$/);
+    expect([said('reject', 'reject'), said(null, null)]).toEqual([undefined, undefined]);
+  });
+  test('what sp rules is said and not counted, and is to be looked at before sp goes', () => {
+    const { step, reasons } = advise(evidence({ p: 'reject', sp: 'none' }, GOOD, { apart: 700 }));
+    expect(step).toBe('stay');
+    expect(reasons).toContain(
+      '700 messages in the names of subdomains failed, and are not counted here: sp=none, or a record of their own, says what becomes of them.',
+    );
+    expect(reasons.at(-1)).toMatch(/: see who sends these, then take sp away\.$/);
+  });
   test('a weaker policy for subdomains is said; an equal or stricter one is not', () => {
     const said = (sp: 'none' | 'quarantine' | 'reject') =>
       advise(evidence({ p: 'quarantine', sp }, GOOD)).reasons.some((reason) => reason.includes('take sp away'));
@@ -151,6 +200,15 @@ describe('own senders that fail', () => {
     const advice = advise(evidence({}, GOOD, { addresses: { '2001:db8::1': { messages: 100, passed: 50 } } }));
     expect(advice.title).toBe('Fix 2001:db8::1, then move to p=quarantine.');
     expect(advice.senders[0]?.kind).toBe('address');
+  });
+  test.each([
+    ['excepted', { messages: 1_000, passed: 800, exempt: 200 }, 'raise'],
+    ['excepted in part', { messages: 1_000, passed: 800, exempt: 100 }, 'fix'],
+    ['quarantined in part', { messages: 1_000, passed: 800, quarantined: 150 }, 'fix'],
+    ['quarantined', { messages: 1_000, passed: 800, quarantined: 200 }, 'raise'],
+  ] as const)('what fails is judged alike with a name and without: %s', (_what, sent, step) => {
+    expect(advise(evidence({}, { ...GOOD, Mailer: sent })).step).toBe(step);
+    expect(advise(evidence({}, GOOD, { addresses: { '192.0.2.1': sent } })).step).toBe(step);
   });
   test('many are named by the first three, the most hit first', () => {
     const senders = Object.fromEntries(

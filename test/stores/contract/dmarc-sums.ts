@@ -30,7 +30,7 @@ function chance(seed: number): (below: number) => number {
 }
 
 /** Records of one report: the same address now and then of another service, some addresses seen once. */
-function draw(count: number, below: (most: number) => number): NumberedRecord[] {
+function draw(count: number, below: (most: number) => number, domain = 'sums.example'): NumberedRecord[] {
   return Array.from({ length: count }, (_, index) =>
     record(
       {
@@ -40,6 +40,7 @@ function draw(count: number, below: (most: number) => number): NumberedRecord[] 
         spf: RESULTS[below(3)],
         disposition: DISPOSITIONS[below(4)],
         service: SERVICES[below(3)],
+        headerFrom: [domain, `News.${domain}`, `x${domain}`, null][below(4)],
         ...(below(4) === 0 ? { reason: 'mailing_list' as const } : {}),
       },
       index + 1,
@@ -51,7 +52,8 @@ const drawReport = (domain: string, number: number, below: (most: number) => num
   const begin = BEGIN + below(DAYS) * DAY;
   const organization = below(9) === 0 ? null : `Receiver ${below(5)}`;
   const policyDomain = below(5) === 0 ? `sub.${domain}` : domain;
-  return report({ domain, reportId: `${number}`, begin, end: begin + DAY - 1, organization, policyDomain });
+  const one = report({ domain, reportId: `${number}`, begin, end: begin + DAY - 1, organization, policyDomain });
+  return one.policy && below(2) ? { ...one, policy: { ...one.policy, sp: 'none' } } : one;
 };
 
 async function publishSome(records: Records, domain: string, generation: number, seed: number): Promise<void> {
@@ -59,7 +61,7 @@ async function publishSome(records: Records, domain: string, generation: number,
   const { reports } = records.dmarc;
   for (let number = 0; number < 60; number += 1) {
     const one = drawReport(domain, number, below);
-    const content = { kind: 'aggregate' as const, records: draw(below(9), below) };
+    const content = { kind: 'aggregate' as const, records: draw(below(9), below, domain) };
     expect((await reports.publish(one, content, generation)).state).toBe('published');
     // Now and then it comes again, or somebody says something else in its name.
     const again = number % 7 === 0 ? one : { ...one, id: `${one.id}x`, sha256: number % 2 ? one.sha256 : 'other' };
@@ -70,7 +72,7 @@ async function publishSome(records: Records, domain: string, generation: number,
 async function publishLarge(records: Records, domain: string, generation: number): Promise<NewReport> {
   const below = chance(77);
   const large = drawReport(domain, 1_000, below);
-  const rows = draw(LARGE, below);
+  const rows = draw(LARGE, below, domain);
   const { reports } = records.dmarc;
   for (let from = 0; from < 5_000; from += 1_000)
     await reports.stage({ ...large, domain: 'guess.example' }, rows.slice(from, from + 1_000), generation);
@@ -214,8 +216,9 @@ export function dmarcSumsContract(
             migrations.findIndex(({ name: one }) => one === 'dmarc-sums'),
           ),
         );
-        for (const table of ['dmarc_reports', 'dmarc_records', 'dmarc_days', 'dmarc_source_days'] as const)
+        for (const table of ['dmarc_reports', 'dmarc_records', 'dmarc_source_days'] as const)
           await copy(await rowsIn(present, table), old, table);
+        await copy(withoutRuledBy(await rowsIn(present, 'dmarc_days')), old, 'dmarc_days');
         const sources = await rowsIn(present, 'dmarc_sources');
         await copy(
           sources.map(({ dkim: _dkim, spf: _spf, quarantined: _q, rejected: _r, ...rest }) => rest),
@@ -241,6 +244,7 @@ const SUMS = [
   'dmarc_days',
   'dmarc_months',
   'dmarc_source_days',
+  'dmarc_source_failures',
   'dmarc_sources',
   'dmarc_service_sources',
 ] as const;
@@ -251,6 +255,20 @@ async function rowsIn(database: Database, table: keyof Tables): Promise<Cells[]>
   const rows = (await database.selectFrom(table).selectAll().execute()) as Cells[];
   const text = (row: Cells) => JSON.stringify(Object.entries(row).sort());
   return rows.sort((one, other) => (text(one) < text(other) ? -1 : 1));
+}
+
+/** Sums as they were before they said what rules a message. */
+function withoutRuledBy(rows: Cells[]): Cells[] {
+  const sums = new Map<string, Cells>();
+  for (const { ruled_by: _, messages, exempt, records, ...key } of rows) {
+    const known = sums.get(JSON.stringify(key)) ?? { ...key, messages: 0, exempt: 0, records: 0 };
+    const added = Object.entries({ messages, exempt, records }).map(([name, one]) => [
+      name,
+      Number(one) + Number(known[name]),
+    ]);
+    sums.set(JSON.stringify(key), { ...known, ...(Object.fromEntries(added) as Cells) });
+  }
+  return [...sums.values()];
 }
 
 async function copy(rows: Cells[], into: Database, table: keyof Tables): Promise<void> {
@@ -376,6 +394,11 @@ async function expectDirectCount(records: Records, domain: string): Promise<void
         const asked = { ...range, ...(service === undefined ? {} : { service }), failing };
         expect(await queries.sources({ ...asked, limit: 500 })).toMatchObject(described);
         expect(await queries.sources({ ...asked, limit: 3 })).toMatchObject(described.slice(0, 3));
+        if (service === undefined) {
+          const isNew = described.filter(({ source }) => (spans.get(source)?.firstDay ?? '') >= from);
+          expect(await queries.sources({ ...asked, isNew: true, limit: 500 })).toMatchObject(isNew);
+          expect(await queries.sources({ ...asked, isNew: true, limit: 500 })).toHaveLength(isNew.length);
+        }
         expect(await queries.sources({ ...asked, skip: 5, limit: 4 })).toMatchObject(described.slice(5, 9));
         const every = await all(queries.everySource(asked));
         expect(every).toMatchObject(described.toSorted((one, other) => (one.source < other.source ? -1 : 1)));
@@ -409,7 +432,12 @@ async function expectDirectCount(records: Records, domain: string): Promise<void
 }
 
 async function expectWhatIf({ dmarc }: Records, range: Range, within: Row[]): Promise<void> {
-  const failed = within.filter(({ record: { evaluated } }) => evaluated.dkim !== 'pass' && evaluated.spf !== 'pass');
+  const sp = (await dmarc.queries.policy(range.domain))?.policy.sp ?? null;
+  const isRuled = ({ report: { policyDomain }, record: { identifiers } }: Row) =>
+    policyDomain === range.domain &&
+    (sp === null || !`${identifiers.headerFrom}`.toLowerCase().endsWith(`.${range.domain}`));
+  const all = within.filter(({ record: { evaluated } }) => evaluated.dkim !== 'pass' && evaluated.spf !== 'pass');
+  const failed = all.filter(isRuled);
   const hitBy = (untouched: Row[]) => {
     const services = [...groupBy(untouched, ({ service }) => service)].map(([service, some]) => ({
       service,
@@ -427,7 +455,27 @@ async function expectWhatIf({ dmarc }: Records, range: Range, within: Row[]): Pr
     passed,
     quarantine: hitBy(letThrough(['quarantine', 'reject'])),
     reject: hitBy(letThrough(['reject'])),
+    failed: hitBy(failed),
+    apart: countsOf(all.filter((row) => !isRuled(row))).messages,
   });
+  const unnamed = groupBy(
+    failed.filter(({ service }) => service === ''),
+    ({ record }) => record.sourceIp,
+  );
+  const sources = [...new Set(within.map(({ record }) => record.sourceIp))];
+  const answers = await dmarc.queries.whatIfSources({ ...range, sources });
+  const hitOf = (rows: Row[], words: (string | null)[]) => {
+    const { hit, services } = hitBy(rows.filter(({ record }) => !words.includes(record.evaluated.disposition)));
+    return { hit, exempt: services[0]?.exempt ?? 0 };
+  };
+  expect(new Map(answers.map(({ source, ...one }) => [source, one]))).toEqual(
+    new Map(
+      [...unnamed].map(([source, rows]) => [
+        source,
+        { quarantine: hitOf(rows, ['quarantine', 'reject']), reject: hitOf(rows, ['reject']), failed: hitOf(rows, []) },
+      ]),
+    ),
+  );
 }
 
 /** First and last day of every address. */

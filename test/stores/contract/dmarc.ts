@@ -20,10 +20,12 @@ interface Sent {
   spf?: 'pass' | 'fail' | null;
   reason?: AggregateRecord['evaluated']['reasons'][number]['type'];
   service?: string;
+  headerFrom?: string | null;
 }
 
 export function record(sent: Sent, number: number): NumberedRecord {
   const { source = '192.0.2.1', count = 1, disposition = 'none', dkim = 'pass', spf = 'fail', reason } = sent;
+  const { headerFrom = 'example.com' } = sent;
   return {
     number,
     service: sent.service ?? '',
@@ -31,7 +33,7 @@ export function record(sent: Sent, number: number): NumberedRecord {
       sourceIp: source,
       count,
       evaluated: { disposition, dkim, spf, reasons: reason === undefined ? [] : [{ type: reason, comment: "it's" }] },
-      identifiers: { headerFrom: 'example.com', envelopeFrom: null, envelopeTo: null },
+      identifiers: { headerFrom, envelopeFrom: null, envelopeTo: null },
       // Two signatures and one SPF result: one record all the same.
       dkim: [
         { domain: 'example.com', selector: 's1', result: 'pass', humanResult: null },
@@ -438,7 +440,61 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
               { service: 'Lists', hit: 13, exempt: 8 },
             ],
           },
+          failed: {
+            hit: 35,
+            services: [
+              { service: '', hit: 22, exempt: 0 },
+              { service: 'Lists', hit: 13, exempt: 8 },
+            ],
+          },
+          apart: 0,
         });
+      });
+
+      it('leaves out of it what another policy rules: sp, or the record of a subdomain', async () => {
+        const failing = { dkim: 'fail', disposition: 'none' } as const;
+        const sent = [
+          { ...failing, source: '192.0.2.9', count: 700, headerFrom: `News.${domain}` },
+          { ...failing, source: '192.0.2.9', count: 40, headerFrom: domain },
+          // Another domain that ends alike.
+          { ...failing, source: '192.0.2.9', count: 2, headerFrom: `x${domain}` },
+        ];
+        const { queries } = records.dmarc;
+        const range = { domain, from: '2026-10-19', to: '2026-10-20' };
+        const begin = MONDAY + 14 * DAY;
+        const under = async (sp: 'none' | null, number: number) => {
+          const at = begin + number * DAY;
+          const policy = { ...POLICY, domain, sp };
+          await publish({ reportId: `${number}`, begin: at, end: at + DAY - 1, policy }, sent);
+          const [source] = await queries.whatIfSources({ ...range, sources: ['192.0.2.1', '192.0.2.9'] });
+          const { quarantine, failed, apart } = await queries.whatIf(range);
+          return [quarantine.hit, failed.hit, apart, source?.reject.hit];
+        };
+        // Without sp the policy of the domain rules them; with it, those of both days are apart.
+        expect(await under(null, 0)).toEqual([742, 742, 0, 742]);
+        expect(await under('none', 1)).toEqual([84, 84, 1_400, 84]);
+        const policyDomain = `shop.${domain}`;
+        await publish({ reportId: 'own', begin, end: begin + DAY - 1, policyDomain }, sent);
+        expect(await under(null, 0)).toEqual([84, 84, 1_400 + 742, 84]);
+      });
+
+      it('says of an address what failed: not what was quarantined in spite of passing, and what was excepted', async () => {
+        const source = '192.0.2.10';
+        await publish({ reportId: 'q', begin: MONDAY + DAY, end: MONDAY + 2 * DAY - 1 }, [
+          { source, count: 800, disposition: 'quarantine' },
+          { source, count: 150, dkim: 'fail' },
+          { source, count: 50, dkim: 'fail', reason: 'forwarded' },
+          { source, count: 3, dkim: 'fail', disposition: 'quarantine' },
+          { source, count: 1, dkim: 'fail', disposition: 'reject' },
+        ]);
+        expect(await records.dmarc.queries.whatIfSources({ ...week(), sources: [source, '203.0.113.1'] })).toEqual([
+          {
+            source,
+            quarantine: { hit: 200, exempt: 50 },
+            reject: { hit: 203, exempt: 50 },
+            failed: { hit: 204, exempt: 50 },
+          },
+        ]);
       });
 
       it('pages through the records of a source, newest report first', async () => {

@@ -29,10 +29,15 @@ export async function whatIfPage(view: View): Promise<Html | Response> {
   return domainPage(view, {
     tab: 'what-if',
     title: `What if ${domain} were stricter`,
-    sub: `${rangeWords(range)}: of ${plural(whatIf.messages, 'message')} ${number(whatIf.passed)} passed, and no policy touches those. ${now === null ? 'No report names the present policy.' : `The policy now is p=${now}.`}`,
+    sub: `${rangeWords(range)}: of ${plural(whatIf.messages, 'message')} ${number(whatIf.passed)} passed, and no policy touches those. ${apartWords(whatIf.apart, policy?.policy.sp ?? null)}${now === null ? 'No report names the present policy.' : `The policy now is p=${now}.`}`,
     body,
     csv: linkTo(view, 'what-if', { format: 'csv' }),
   });
+}
+
+function apartWords(apart: number, sp: string | null): string {
+  if (apart === 0) return '';
+  return `${plural(apart, 'message')} in the names of subdomains failed and ${apart === 1 ? 'is' : 'are'} not counted below: ${sp === null ? 'a record of their own' : `sp=${sp}, or a record of their own,`} rules them. `;
 }
 
 function policyPanel(
@@ -79,7 +84,9 @@ function policyPanel(
             ${
               failed === 0
                 ? 'Nothing failed, so nobody would have been hit.'
-                : 'All that failed was already treated like this.'
+                : whatIf.failed.hit === 0
+                  ? 'Nothing failed that p rules, so nobody would have been hit.'
+                  : 'All that failed and that p rules was already treated like this.'
             }
           </p>
         </div>`;
