@@ -97,6 +97,12 @@ export const choice: INodeProperties[] = [
     { name: 'Delete', value: 'delete', action: 'Delete an entry of the quarantine' },
     { name: 'Get', value: 'get', action: 'Get an entry of the quarantine' },
     { name: 'Get Many', value: 'getAll', action: 'Get many entries of the quarantine', description: 'Newest first' },
+    {
+      name: 'Read Again',
+      value: 'read',
+      action: 'Read an entry of the quarantine again',
+      description: 'What is published leaves quarantine; what is refused again is in it anew',
+    },
   ]),
   operationOf('record', 'getAll', [
     {

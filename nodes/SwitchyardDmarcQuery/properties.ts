@@ -153,7 +153,16 @@ export const properties: INodeProperties[] = [
     type: 'string',
     default: '={{ $json.id }}',
     required: true,
-    displayOptions: { show: { resource: ['quarantine'], operation: ['delete', 'get'] } },
+    displayOptions: { show: { resource: ['quarantine'], operation: ['delete', 'get', 'read'] } },
+  },
+  {
+    displayName: 'About',
+    name: 'about',
+    type: 'string',
+    default: '',
+    placeholder: 'example.com',
+    displayOptions: { show: { resource: ['quarantine'], operation: ['read'] } },
+    description: 'The domain that it must be about; without it the one whose address it came to',
   },
   ...listFields('failure', 'quarantine', 'record', 'report'),
   {

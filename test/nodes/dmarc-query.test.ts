@@ -26,6 +26,7 @@ const QUESTIONS: Record<string, [parameters: IDataObject, path: string]> = {
   'failure.getAll': [OF, `${DOMAIN}/failures`],
   'quarantine.delete': [{ entryId: 'q1' }, '/v1/dmarc/quarantine/{id}'],
   'quarantine.get': [{ entryId: 'q1' }, '/v1/dmarc/quarantine/{id}'],
+  'quarantine.read': [{ entryId: 'q1', about: 'example.com' }, '/v1/dmarc/quarantine/{id}/read'],
   'quarantine.getAll': [{ filters: OF }, '/v1/dmarc/quarantine'],
   'record.getAll': [{ ...OF, source: '192.0.2.1', filters: { failing: true } }, `${DOMAIN}/sources/{source}/records`],
   'report.get': [{ reportId: 'r1' }, '/v1/dmarc/reports/{id}'],
@@ -151,6 +152,23 @@ describe.skipIf(!hasN8n)('Query DMARC', () => {
     });
     expect(await domain.writeSummary(context, 0)).toEqual({ items: [] });
     await empty.close();
+  });
+
+  it('says what came of reading an entry of the quarantine again', async () => {
+    const run = { id: 'dmarc/1', status: 'COMPLETED', runUrl: 'http://x.test/1' };
+    const result = { outcome: 'published', published: 1, reports: [{ id: 'r1', state: 'published' }] };
+    const server = await startRecorder({ answer: () => ({ status: 200, body: { run, result } }) });
+    const { quarantine } = await import('../../nodes/SwitchyardDmarcQuery/operations/report.ts');
+    const { context } = stage({
+      credential: { baseUrl: server.url, token },
+      parameters: { entryId: 'q1', about: '' },
+      items: [{ json: {} }],
+    });
+    expect(await quarantine.read(context, 0)).toEqual({
+      result: { run: 'dmarc/1', status: 'COMPLETED', runUrl: run.runUrl, ...result },
+    });
+    expect(server.calls).toMatchObject([{ method: 'POST', query: { wait: '60s' }, body: {} }]);
+    await server.close();
   });
 
   it('gives the records of a report, as many as are asked for', async () => {

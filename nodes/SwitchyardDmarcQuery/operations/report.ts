@@ -1,5 +1,5 @@
 /** Reports one by one: those that count, single failures, and what was refused. */
-import type { IExecuteFunctions } from 'n8n-workflow';
+import type { IDataObject, IExecuteFunctions } from 'n8n-workflow';
 import { ask, askPages, domainOf, domainPath, wanted, type Ask } from './ask.ts';
 
 export const reportPath = (context: IExecuteFunctions, i: number): string =>
@@ -33,4 +33,15 @@ export const quarantine = {
   get: (async (context, i) => ({ result: await ask(context, i, { path: entryPath(context, i) }) })) satisfies Ask,
   getAll: (async (context, i) =>
     askPages(context, i, { path: '/v1/dmarc/quarantine', cursor: 'before' })) satisfies Ask,
+  read: (async (context, i) => {
+    const domain = String(context.getNodeParameter('about', i) ?? '').trim();
+    const path = `${entryPath(context, i)}/read`;
+    const body = domain ? { domain } : {};
+    const { run, result } = await ask(context, i, { method: 'POST', path, query: { wait: READ_WITHIN }, body });
+    const { id, status, runUrl } = run as IDataObject;
+    return { result: { run: id, status, runUrl, ...(result as IDataObject | null) } };
+  }) satisfies Ask,
 };
+
+/** What the API waits for a run at most; a report takes a second or two. */
+const READ_WITHIN = '60s';
