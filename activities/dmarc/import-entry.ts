@@ -66,7 +66,19 @@ export async function candidatesOf(entry: Entry, from: Import, dependencies: Par
   const tooLarge = tooLargeToKeep(entry, configuration);
   if (tooLarge) return [tooLarge];
   // Not held in memory: it is stored first, and nobody's if it turns out to be known.
-  const ref = await store(entry, from, dependencies);
+  const ref = await store(entry, from, dependencies).catch((thrown: unknown): Outcome => {
+    // It lies in an archive that breaks off in it.
+    if (!(thrown instanceof PermanentError)) throw thrown;
+    return {
+      state: 'refused',
+      name: entry.name,
+      code: thrown.code,
+      message: thrown.message,
+      isKept: false,
+      about: null,
+    };
+  });
+  if ('state' in ref) return [ref];
   const read = async () => asBytes(await blobs.read(ref.key));
   return [candidate(ref, { read, keep: async () => undefined }, 'file', file, dependencies)];
 }

@@ -50,8 +50,8 @@ export async function packedFiles(
 }
 
 const alone = (archive: Archive): PackedFiles =>
-  async function* () {
-    yield { member: 0, name: null, archive };
+  async function* (from) {
+    if (from === 0) yield { member: 0, name: null, archive };
   };
 
 const gunzipped = (whole: Archive): Archive => ({
@@ -80,7 +80,7 @@ async function filesOfZip(whole: Archive, { held, members }: ArchiveLimits): Pro
     for await (const one of zipMembers(bytes, MOST_FILES)) {
       size += one.size;
       if (size > MOST_UNPACKED) throw tooLarge(`Unpacked it is larger than ${MOST_UNPACKED} bytes`);
-      if (member >= from) yield { member, name: one.name, archive: await archiveOf(one) };
+      if (member >= from) yield { member, name: one.name, archive: archiveOf(one) };
       member += 1;
     }
   };
@@ -93,8 +93,8 @@ async function isOfFiles(bytes: Buffer, members: number): Promise<boolean> {
     for await (const one of zipMembers(bytes, MOST_FILES)) {
       count += 1;
       if (count > members) return true;
-      const head = await headOf(await archiveOf(one));
-      if (!head) return false;
+      const head = await headOf(archiveOf(one));
+      if (!head) continue;
       if (isMbox(head) || kindOf(head) === 'mail' || isTar(head) || ['zip', 'gzip'].includes(detectFormat(head)))
         return true;
     }
@@ -106,11 +106,15 @@ async function isOfFiles(bytes: Buffer, members: number): Promise<boolean> {
   }
 }
 
-async function archiveOf(member: ZipMember): Promise<Archive> {
-  const { size } = member;
-  const bytes = await member.open();
-  if (bytes instanceof Uint8Array) return { size, read: async (from) => once(bytes.subarray(from)) };
-  return { size, read: async (from) => after(asStream(await member.open()), from) };
+function archiveOf({ size, open }: ZipMember): Archive {
+  let small: Uint8Array | undefined;
+  const read = async (from: number) => {
+    const bytes = small ?? (await open());
+    if (!(bytes instanceof Uint8Array)) return after(bytes, from);
+    small = bytes;
+    return once(bytes.subarray(from));
+  };
+  return { size, read };
 }
 
 const asStream = (bytes: Uint8Array | AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> =>

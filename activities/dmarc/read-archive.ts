@@ -194,7 +194,10 @@ function entryOf(
 const filesIn = async (whole: Archive, first: Buffer, { held, members }: Limits): Promise<PackedFiles | undefined> =>
   members === undefined ? undefined : packedFiles(whole, first, { held, members });
 
-/** What lies in an archive in the archive; where it breaks off, the whole of it is the last entry. */
+/**
+ * What lies in an archive in the archive. Where a file of it, or the archive itself, cannot be read to its end, the whole
+ * of it is an entry, with the reason.
+ */
 async function* packedOf(
   files: PackedFiles,
   whole: Archive,
@@ -203,25 +206,33 @@ async function* packedOf(
   from: Pick<NonNullable<Place['inside']>, 'member' | 'place'> = { member: 0, place: BEGIN },
 ): AsyncGenerator<Entry> {
   const { at, end, name, modifiedAt } = extent;
+  const called = (...names: (string | null)[]) => [name, ...names].filter((one) => one !== null).join(': ') || null;
+  const inside = (member: number, { at: byte, mailbox }: Place): Place => ({
+    ...{ at, mailbox: null },
+    inside: { end, name, modifiedAt, member, place: { at: byte, mailbox } },
+  });
+  const broken = (thrown: unknown): Entry => {
+    if (!(thrown instanceof PermanentError) || thrown.code.startsWith('blob.')) throw thrown;
+    return { ...entryOf(whole, extent, null, Buffer.alloc(0)), kind: 'report', refusal: thrown };
+  };
   try {
-    for await (const file of files(from.member)) {
-      const { member, archive } = file;
+    for await (const { member, name: inner, archive } of files(from.member)) {
       const begin = member === from.member ? from.place : BEGIN;
-      for await (const { next, ...entry } of readArchive(archive, begin, { held })) {
-        const place = { at: next.at, mailbox: next.mailbox };
-        yield {
-          ...entry,
-          name: [name, file.name, entry.name].filter((one) => one !== null).join(': ') || null,
-          id: `${at}/${member}/${entry.id}`,
-          modifiedAt: entry.modifiedAt ?? modifiedAt,
-          next: { at, mailbox: null, inside: { end, name, modifiedAt, member, place } },
-        };
+      try {
+        for await (const entry of readArchive(archive, begin, { held }))
+          yield {
+            ...entry,
+            name: called(inner, entry.name),
+            id: `${at}/${member}/${entry.id}`,
+            modifiedAt: entry.modifiedAt ?? modifiedAt,
+            next: inside(member, entry.next),
+          };
+      } catch (thrown) {
+        yield { ...broken(thrown), name: called(inner), next: inside(member + 1, BEGIN) };
       }
     }
   } catch (thrown) {
-    if (!(thrown instanceof PermanentError) || thrown.code.startsWith('blob.')) throw thrown;
-    const first = Buffer.alloc(0);
-    yield { ...entryOf(whole, extent, null, first), kind: 'report', refusal: thrown };
+    yield broken(thrown);
   }
 }
 

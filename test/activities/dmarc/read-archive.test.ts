@@ -181,6 +181,27 @@ describe('an archive of files among them', async () => {
     ]);
   });
 
+  test('costs no other file of it where one is broken', async () => {
+    const zip = await zipOf({ 'a.xml': feedback(), 'b.xml': feedback(noise.slice(0, 200)), 'c.gz': packed });
+    // In the data of the second file.
+    const at = zip.indexOf('b.xml') + 60;
+    zip.fill(0xff, at, at + 20);
+    const of = archiveOf(
+      tarOf([
+        ['export.zip', zip],
+        ['last.xml', feedback()],
+      ]),
+    );
+    const found = await entries(BEGIN, of);
+    expect(found.map(({ name, refusal }) => [name, refusal?.code])).toEqual([
+      ['export.zip: a.xml', undefined],
+      ['export.zip: b.xml', 'dmarc.broken_archive'],
+      ['export.zip: c.gz', undefined],
+      ['last.xml', undefined],
+    ]);
+    for (const [index, { next }] of found.entries()) expect(await entries(next, of)).toEqual(found.slice(index + 1));
+  });
+
   test('in another one is no archive of files any more: what lies deeper is refused where it is read', async () => {
     const deep = archiveOf(await zipOf({ 'inner.zip': await zipOf({ 'a.gz': packed }) }));
     expect((await entries(BEGIN, deep)).map(({ name, kind }) => [name, kind])).toEqual([['inner.zip', 'report']]);
