@@ -37,8 +37,9 @@ switchyard dmarc reread ID [--domain DOMAIN] [--detach] [--json]
             senders that fail, advice; of one domain or of all
   --send    mails it, as text and HTML; who may get mail: mail.send.to
   import    publishes reports of the past, each once: report files (XML, gzip, zip,
-            JSON), mails with reports, folders of them, Maildirs, mboxes; what each
-            is its bytes say. Add the domains first: reports about others are refused
+            JSON), mails with reports, folders of them, Maildirs, mboxes, archives
+            (zip, tar, tar.gz); what each is its bytes say. Add the domains first:
+            reports about others are refused
   reparse   reads all stored reports anew, as after a change of the parser; the
             old figures hold until the new ones are complete (switchyard jobs)
   quarantine
