@@ -15,6 +15,20 @@ import { dateRangeOf } from './values.ts';
 import { Warnings, type ReportWarning } from './warnings.ts';
 
 /** RFC 8460, 4.3; others are kept, the list is a registry that grows. */
+export const RESULT_TYPES = [
+  'starttls-not-supported',
+  'certificate-host-mismatch',
+  'certificate-expired',
+  'certificate-not-trusted',
+  'validation-failure',
+  'tlsa-invalid',
+  'dnssec-invalid',
+  'dane-required',
+  'sts-policy-fetch-error',
+  'sts-policy-invalid',
+  'sts-webpki-invalid',
+];
+
 export interface TlsFailure {
   resultType: string;
   sendingMtaIp: string | null;

@@ -165,6 +165,8 @@ const SUMS: Partial<Record<keyof DmarcTables, string[]>> = {
   dmarc_domain_days: ['domain', 'day'],
   dmarc_days: ['domain', 'day', 'service', 'disposition', 'dkim', 'spf', 'ruled_by'],
   dmarc_months: ['domain', 'month', 'service', 'disposition', 'dkim', 'spf', 'ruled_by'],
+  dmarc_tls_days: ['domain', 'day'],
+  dmarc_tls_results: ['domain', 'day', 'result', 'receiving_host'],
   dmarc_source_days: ['domain', 'source', 'day', 'service'],
   dmarc_source_failures: ['domain', 'source', 'day', 'ruled_by', 'disposition'],
   dmarc_sources: ['domain', 'source'],

@@ -158,6 +158,8 @@ async function writeAll(transaction: Database, fresh: readonly Ready[], generati
     sums.addReport(report);
     sums.addResults(report, results);
     sums.addSources(report, rows.dmarc_records ?? []);
+    if (report.kind === 'tls')
+      sums.addTls(report, { policies: rows.dmarc_tls_policies ?? [], failures: rows.dmarc_tls_failures ?? [] });
   }
   for (const table of PARTS)
     await insertRows(

@@ -12,6 +12,7 @@ import type { Database } from '../tables.ts';
 import type { NewReport } from './port.ts';
 import { monthOf } from './range.ts';
 import type { DmarcTables } from './tables.ts';
+import { tlsResultsOf } from './tls-sums.ts';
 
 /** Records of one service and result. */
 export type Results = Pick<
@@ -23,6 +24,12 @@ export type SourceResults = Pick<
   DmarcTables['dmarc_records'],
   'source' | 'service' | 'disposition' | 'dkim' | 'spf' | 'count' | 'exempt' | 'header_from'
 >;
+
+/** Rows of a TLS report, as far as the sums go. */
+export interface TlsParts {
+  policies: readonly Pick<DmarcTables['dmarc_tls_policies'], 'successful' | 'failed'>[];
+  failures: Parameters<typeof tlsResultsOf>[0];
+}
 
 type About = Pick<NewReport, 'domain' | 'day'>;
 /** What says which record a message was judged by. */
@@ -53,6 +60,7 @@ export interface Sums {
   addReport(report: NewReport): void;
   addResults(report: About, results: readonly Results[]): void;
   addSources(report: About & Ruled, records: readonly SourceResults[]): void;
+  addTls(report: About, parts: TlsParts): void;
   write(transaction: Database): Promise<void>;
 }
 
@@ -66,7 +74,10 @@ export function newSums(generation: number): Sums {
   const failures = table('dmarc_source_failures');
   const serviceSources = table('dmarc_service_sources');
   const sources = table('dmarc_sources');
-  const tables = [reported, reporters, domainDays, days, months, sourceDays, failures, serviceSources, sources];
+  const tlsDays = table('dmarc_tls_days');
+  const tlsResults = table('dmarc_tls_results');
+  const ofMail = [reported, reporters, domainDays, days, months, sourceDays, failures, serviceSources, sources];
+  const tables = [...ofMail, tlsDays, tlsResults];
   const dayOf = (domain: string, day: string) =>
     domainDays.row(keyOf(domain, day), () => ({ generation, domain, day, reports: 0, ...NOTHING }));
   return {
@@ -126,6 +137,20 @@ export function newSums(generation: number): Sums {
         if (isNewer(service, day, ever)) ever.service = service;
         extend(ofService, day);
         extend(ever, day);
+      }
+    },
+    addTls({ domain, day }, { policies, failures }) {
+      const ofDay = tlsDays.row(keyOf(domain, day), () => {
+        return { generation, domain, day, reports: 0, successful: 0, failed: 0 };
+      });
+      ofDay.reports += 1;
+      for (const { successful, failed } of policies) {
+        ofDay.successful += successful;
+        ofDay.failed += failed;
+      }
+      for (const { result, receiving_host, sessions } of tlsResultsOf(failures)) {
+        const of = { generation, domain, day, result, receiving_host, sessions: 0 };
+        tlsResults.row(keyOf(domain, day, result, receiving_host), () => of).sessions += sessions;
       }
     },
     async write(transaction) {
@@ -265,6 +290,10 @@ const ON_CONFLICT = {
   dmarc_reporters: `(generation, domain, organization) do update set ${seen('dmarc_reporters')}`,
   dmarc_domain_days: `(generation, domain, day) do update set
     ${plus('dmarc_domain_days', ['reports', ...COUNTS])}`,
+  dmarc_tls_days: `(generation, domain, day) do update set
+    ${plus('dmarc_tls_days', ['reports', 'successful', 'failed'])}`,
+  dmarc_tls_results: `(generation, domain, day, result, receiving_host) do update set
+    ${plus('dmarc_tls_results', ['sessions'])}`,
   dmarc_days: `(generation, domain, day, ${RESULTS}) do update set
     ${plus('dmarc_days', ['messages', 'exempt', 'records'])}`,
   dmarc_months: `(generation, domain, month, ${RESULTS}) do update set

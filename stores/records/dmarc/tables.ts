@@ -91,6 +91,24 @@ export interface DmarcTables {
     receiving_ip: string | null;
     details: string;
   };
+  /** TLS reports and their sessions by day. */
+  dmarc_tls_days: {
+    generation: number;
+    domain: string;
+    day: string;
+    reports: number;
+    successful: number;
+    failed: number;
+  };
+  /** Sessions that failed, by day, kind and host; see `tlsResultsOf` for ''. */
+  dmarc_tls_results: {
+    generation: number;
+    domain: string;
+    day: string;
+    result: string;
+    receiving_host: string;
+    sessions: number;
+  };
   dmarc_failures: {
     generation: number;
     report: string;

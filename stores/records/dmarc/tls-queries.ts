@@ -1,5 +1,6 @@
-/** Answers about TLS reports. They have few rows each: one index holds all that is summed up. */
+/** Answers about TLS reports, from their sums (`tls-sums.ts`): what strangers may send millions of is never read for them. */
 import { sql } from 'kysely';
+import { RESULT_TYPES } from '../../../protocols/dmarc/tls.ts';
 import type { Database } from '../tables.ts';
 import { currentGeneration } from './generation.ts';
 import type { DmarcQueries, Range } from './queries-port.ts';
@@ -11,61 +12,66 @@ const HOSTS = 5;
 export function tlsQueries(database: Database): Pick<DmarcQueries, 'tls'> {
   return {
     async tls(range) {
-      const days = await policiesOf(database, range)
-        .select([
-          'day',
-          sql<number>`cast(sum(successful) as bigint)`.as('successful'),
-          sql<number>`cast(sum(failed) as bigint)`.as('failed'),
-        ])
-        .groupBy('day')
+      const rows = await inRange(database, 'dmarc_tls_days', range)
+        .select(['day', 'reports', 'successful', 'failed'])
         .orderBy('day')
         .execute();
-      const { reports } = await database
-        .selectFrom('dmarc_reports')
-        .select(sql<number>`count(*)`.as('reports'))
-        .where('generation', '=', currentGeneration)
-        .where('domain', '=', range.domain)
-        .where('kind', '=', 'tls')
-        .where('day', '>=', range.from)
-        .where('day', '<=', range.to)
-        .executeTakeFirstOrThrow();
-      const sum = (name: 'successful' | 'failed') => days.reduce((all, one) => all + one[name], 0);
+      const sum = (name: 'reports' | 'successful' | 'failed') => rows.reduce((all, one) => all + one[name], 0);
       return {
-        reports,
+        reports: sum('reports'),
         successful: sum('successful'),
         failed: sum('failed'),
-        days,
+        days: rows.map(({ day, successful, failed }) => ({ day, successful, failed })),
         results: await resultsOf(database, range),
       };
     },
   };
 }
 
-async function resultsOf(database: Database, { domain, from, to }: Range) {
-  const rows = await database
-    .selectFrom('dmarc_tls_failures')
-    .select(['result', 'receiving_host', sql<number>`cast(sum(sessions) as bigint)`.as('sessions')])
-    .where('generation', '=', currentGeneration)
-    .where('domain', '=', domain)
-    .where('day', '>=', from)
-    .where('day', '<=', to)
-    .groupBy(['result', 'receiving_host'])
+const sessions = sql<number>`cast(sum(sessions) as bigint)`;
+
+async function resultsOf(database: Database, range: Range) {
+  const results = await inRange(database, 'dmarc_tls_results', range)
+    .select(['result', sessions.as('sessions')])
+    .groupBy('result')
+    // Words of a stranger's own push none of these off the list.
+    .orderBy(({ eb }) => eb.case().when('result', 'in', RESULT_TYPES).then(0).else(1).end())
     .orderBy('sessions', 'desc')
     .orderBy('result')
+    .limit(RESULTS)
     .execute();
-  const results = new Map<string, { result: string; sessions: number; hosts: string[] }>();
-  for (const { result, receiving_host: host, sessions } of rows) {
-    const known = results.get(result) ?? { result, sessions: 0, hosts: [] };
-    known.sessions += sessions;
-    if (host !== null && known.hosts.length < HOSTS) known.hosts.push(host);
-    results.set(result, known);
-  }
-  return [...results.values()].sort((one, other) => other.sessions - one.sessions).slice(0, RESULTS);
+  if (results.length === 0) return [];
+  const ranked = inRange(database, 'dmarc_tls_results', range)
+    .select(['result', 'receiving_host as host'])
+    .select(
+      sql<number>`row_number() over (partition by result order by sum(sessions) desc, receiving_host)`.as('place'),
+    )
+    .where('receiving_host', '<>', '')
+    .where(
+      'result',
+      'in',
+      results.map(({ result }) => result),
+    )
+    .groupBy(['result', 'receiving_host']);
+  const named = await database
+    .selectFrom(ranked.as('ranked'))
+    .select(['result', 'host'])
+    .where('place', '<=', HOSTS)
+    .orderBy('place')
+    .execute();
+  const hosts = Map.groupBy(named, ({ result }) => result);
+  return results
+    .sort((one, other) => other.sessions - one.sessions)
+    .map((one) => ({ ...one, hosts: (hosts.get(one.result) ?? []).map(({ host }) => host) }));
 }
 
-const policiesOf = (database: Database, { domain, from, to }: Range) =>
+const inRange = <Table extends 'dmarc_tls_days' | 'dmarc_tls_results'>(
+  database: Database,
+  table: Table,
+  { domain, from, to }: Range,
+) =>
   database
-    .selectFrom('dmarc_tls_policies')
+    .selectFrom<'dmarc_tls_days' | 'dmarc_tls_results'>(table)
     .where('generation', '=', currentGeneration)
     .where('domain', '=', domain)
     .where('day', '>=', from)

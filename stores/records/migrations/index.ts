@@ -11,6 +11,7 @@ import { dmarcIntake } from './0005-dmarc-intake.ts';
 import { dmarcSums } from './0006-dmarc-sums.ts';
 import { jobPlaces } from './0007-job-places.ts';
 import { dmarcRuledBy } from './0008-dmarc-ruled-by.ts';
+import { dmarcTlsSums } from './0009-dmarc-tls-sums.ts';
 
 /** `up` sees the schema of its own time, hence no table types. */
 export interface Migration {
@@ -28,6 +29,7 @@ export const migrations: readonly Migration[] = [
   dmarcSums,
   jobPlaces,
   dmarcRuledBy,
+  dmarcTlsSums,
 ];
 
 /**

@@ -251,7 +251,7 @@ const SUMS = [
 
 type Cells = Record<string, string | number | null>;
 
-async function rowsIn(database: Database, table: keyof Tables): Promise<Cells[]> {
+export async function rowsIn(database: Database, table: keyof Tables): Promise<Cells[]> {
   const rows = (await database.selectFrom(table).selectAll().execute()) as Cells[];
   const text = (row: Cells) => JSON.stringify(Object.entries(row).sort());
   return rows.sort((one, other) => (text(one) < text(other) ? -1 : 1));
@@ -271,7 +271,7 @@ function withoutRuledBy(rows: Cells[]): Cells[] {
   return [...sums.values()];
 }
 
-async function copy(rows: Cells[], into: Database, table: keyof Tables): Promise<void> {
+export async function copy(rows: Cells[], into: Database, table: keyof Tables): Promise<void> {
   for (let from = 0; from < rows.length; from += 500)
     await into
       .insertInto(table)

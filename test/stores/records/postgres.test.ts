@@ -16,6 +16,7 @@ import { atOnceContract } from '../contract/at-once.ts';
 import { jobsContract } from '../contract/jobs.ts';
 import { dmarcContract } from '../contract/dmarc.ts';
 import { dmarcSumsContract } from '../contract/dmarc-sums.ts';
+import { dmarcTlsContract } from '../contract/dmarc-tls.ts';
 import { recordsContract, type OpenedRecords } from '../contract/records.ts';
 import { triggersContract } from '../contract/triggers.ts';
 
@@ -65,6 +66,9 @@ describe.skipIf(!hasPostgres)('with a server', () => {
   triggersContract('PostgreSQL', openForContract);
   dmarcContract('PostgreSQL', openForContract);
   dmarcSumsContract('PostgreSQL', openForContract, () =>
+    openPostgres(configured().records.postgres, 'as long as it takes'),
+  );
+  dmarcTlsContract('PostgreSQL', openForContract, () =>
     openPostgres(configured().records.postgres, 'as long as it takes'),
   );
   atOnceContract('PostgreSQL', openForContract);

@@ -15,6 +15,7 @@ import { atOnceContract } from '../contract/at-once.ts';
 import { jobsContract } from '../contract/jobs.ts';
 import { dmarcContract } from '../contract/dmarc.ts';
 import { dmarcSumsContract } from '../contract/dmarc-sums.ts';
+import { dmarcTlsContract } from '../contract/dmarc-tls.ts';
 import { recordsContract, type OpenedRecords } from '../contract/records.ts';
 import { triggersContract } from '../contract/triggers.ts';
 
@@ -66,6 +67,7 @@ recordsContract('SQLite', openForContract);
 triggersContract('SQLite', openForContract);
 dmarcContract('SQLite', openForContract);
 dmarcSumsContract('SQLite', openForContract, () => openSqlite(join(emptyState(), RECORDS_FILE)));
+dmarcTlsContract('SQLite', openForContract, () => openSqlite(join(emptyState(), RECORDS_FILE)));
 atOnceContract('SQLite', openForContract);
 jobsContract('SQLite', openForContract);
 
