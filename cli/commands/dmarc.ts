@@ -126,8 +126,15 @@ async function add(
   return 0;
 }
 
-const pasteable = ({ name, type, value, purpose }: ReportingRecord): string =>
-  `${purpose}\n  name   ${name}\n  type   ${type}\n  value  ${value}\n\n`;
+const pasteable = ({ name, type, value, add, note, purpose }: ReportingRecord): string =>
+  [
+    purpose,
+    `  name   ${name}`,
+    `  type   ${type}`,
+    value === null ? `  add    ${add}` : `  value  ${value}`,
+    ...(note === null ? [] : [`  note   ${note}`]),
+    '\n',
+  ].join('\n');
 
 async function list(records: Records, json: boolean): Promise<number> {
   const today = new Date().toISOString().slice(0, 10);

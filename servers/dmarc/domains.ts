@@ -1,6 +1,7 @@
 /** Domains that reports are taken about: adding one finds its address, and says what to publish. For the API and the command line. */
 import type { Resolver } from '../../activities/network/resolver.ts';
 import { PermanentError, SwitchyardError } from '../../protocols/errors.ts';
+import { discoverPolicy } from '../../protocols/dmarc/discovery.ts';
 import { reportingRecords, type ReportingRecord } from '../../protocols/dmarc/reporting-records.ts';
 import { normalizeAddress } from '../../protocols/mail/address.ts';
 import type { DmarcDomain, DmarcRecords } from '../../stores/records/dmarc/port.ts';
@@ -19,7 +20,7 @@ export interface AddedDomain extends DmarcDomain {
 
 /** What the records to publish depend on, beside the domain. */
 interface Surroundings {
-  resolver: Pick<Resolver, 'txt'>;
+  resolver: Pick<Resolver, 'txt' | 'addresses' | 'mx'>;
   /** `tlsPostUrl` of this installation. */
   postUrl(domain: string): Promise<string | null>;
 }
@@ -52,17 +53,21 @@ export async function recordsToPublish(
   { domain, address }: DmarcDomain,
   { resolver, postUrl }: Surroundings,
 ): Promise<ReportingRecord[]> {
-  const [current, post] = await Promise.all([currentPolicy(domain, resolver), postUrl(domain)]);
-  return reportingRecords(domain, address, { current, post });
+  const exists = async (name: string) =>
+    (await resolver.addresses(name)).length > 0 || (await resolver.mx(name)).length > 0;
+  const [dmarc, tls, post] = await Promise.all([
+    orUnknown(discoverPolicy(domain, { txt: (name) => resolver.txt(name), exists })),
+    orUnknown(resolver.txt(`_smtp._tls.${domain}`)),
+    postUrl(domain),
+  ]);
+  return reportingRecords({ domain, dmarc, tls }, address, { post });
 }
 
-/** The DMARC record of the domain; none where there is none, or several, or nobody knows now. */
-async function currentPolicy(domain: string, resolver: Pick<Resolver, 'txt'>): Promise<string | undefined> {
+async function orUnknown<Answer>(asked: Promise<Answer>): Promise<Answer | 'unknown'> {
   try {
-    const policies = (await resolver.txt(`_dmarc.${domain}`)).filter((one) => /^v\s*=\s*DMARC1\b/.test(one));
-    return policies.length === 1 ? policies[0] : undefined;
+    return await asked;
   } catch (thrown) {
-    if (thrown instanceof SwitchyardError) return undefined;
+    if (thrown instanceof SwitchyardError) return 'unknown';
     throw thrown;
   }
 }

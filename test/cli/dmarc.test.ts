@@ -86,6 +86,21 @@ describe('switchyard dmarc', () => {
     }
   });
 
+  test('a record that could not be read is not replaced: it says so, and what to add', async () => {
+    const own = await commandFolder('hostname: mx.test\ndns: {servers: ["127.0.0.1:9"], timeout: 100ms}\n');
+    const records = await openRecords({ state: join(own.path, '.switchyard') });
+    try {
+      await records.rules.applyDeclared([{ domain: 'mail.test', rules: [] }]);
+      const { status, stdout } = await own.run(['dmarc', 'add', 'example.test']);
+      expect(status).toBe(0);
+      expect(stdout).toContain('  add    rua=mailto:dmarc-example.test@mail.test\n  note   The DNS did not answer');
+      expect(stdout).not.toContain('p=none');
+    } finally {
+      await records.close();
+      await own.remove();
+    }
+  });
+
   test('a domain is added, listed with what was reported, and removed', async () => {
     const records = await openRecords({ state: join(folder.path, '.switchyard') });
     await records.rules.applyDeclared([{ domain: 'mail.test', rules: [] }]);

@@ -11,8 +11,13 @@ const DOMAIN = { domain: 'The domain that is reported about.' };
 const DnsRecord = z.object({
   name: z.string(),
   type: z.literal('TXT'),
-  value: z.string(),
-  zoneFile: z.string().describe('The same as a line of a zone file.'),
+  value: z
+    .string()
+    .nullable()
+    .describe('The whole record; null where it depends on one that could not be read, or that is there several times.'),
+  zoneFile: z.string().nullable().describe('The same as a line of a zone file.'),
+  add: z.string().nullable().describe('Where value is null: the tag to add to the record that is there.'),
+  note: z.string().nullable().describe('What to know before it is published.'),
   zone: z.string().describe('The domain whose DNS it belongs into.'),
   purpose: z.string(),
 });
@@ -22,7 +27,7 @@ const Added = z.object({
   address: z.string().describe('Where the reports come to.'),
   createdAt: z.string(),
   post: z.string().nullable().describe('Where reporters POST reports on TLS to; none without an https URL of ours.'),
-  records: z.array(DnsRecord).describe('What to publish. A DMARC record that is there is added to.'),
+  records: z.array(DnsRecord).describe('What to publish. What is there is added to, and no policy changes.'),
 });
 
 const surroundings = ({ configuration, keys, resolver }: HttpContext['dependencies']) => ({

@@ -1,8 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { reportingRecords } from '../../../protocols/dmarc/reporting-records.ts';
+import { reportingRecords, type Published } from '../../../protocols/dmarc/reporting-records.ts';
 
-const values = (...given: Parameters<typeof reportingRecords>) =>
-  reportingRecords(...given).map(({ name, value }) => [name, value]);
+type Change = Partial<Published> & { post?: string };
+
+/** Of a domain that publishes nothing, but for the change. */
+const recordsOf = (domain: string, address: string, { post, ...change }: Change = {}) =>
+  reportingRecords({ domain, dmarc: { kind: 'none' }, tls: [], ...change }, address, { post });
+const values = (...given: Parameters<typeof recordsOf>) => recordsOf(...given).map(({ name, value }) => [name, value]);
 
 describe('what to publish for reports', () => {
   it('is a policy that changes nothing, and the TLS record, where the address is at the domain', () => {
@@ -20,7 +24,7 @@ describe('what to publish for reports', () => {
       'example.com._report._dmarc.thirdparty.example.net',
       'v=DMARC1',
     ]);
-    expect(reportingRecords('example.com', 'r@notexample.com').map(({ zone }) => zone)).toEqual([
+    expect(recordsOf('example.com', 'r@notexample.com').map(({ zone }) => zone)).toEqual([
       'example.com',
       'example.com',
       'notexample.com',
@@ -34,8 +38,43 @@ describe('what to publish for reports', () => {
       'v=DMARC1; rua = mailto:x@b.test, mailto:R@A.test!10m; p=none',
       'v=DMARC1; rua=mailto:x@b.test,mailto:R@A.test!10m; p=none',
     ],
-  ])('adds the address to %s and changes nothing else', (current, wanted) => {
-    expect(values('a.test', 'r@a.test', { current })[0]).toEqual(['_dmarc.a.test', wanted]);
+  ])('adds the address to %s and changes nothing else', (record, wanted) => {
+    expect(values('a.test', 'r@a.test', { dmarc: { kind: 'own', record } })[0]).toEqual(['_dmarc.a.test', wanted]);
+  });
+
+  // RFC 8460, 3: a second record would void both.
+  it.each([
+    ['v=TLSRPTv1;rua=mailto:x@b.test', 'v=TLSRPTv1; rua=mailto:x@b.test,mailto:r@a.test,https://a.test/p'],
+    ['v=TLSRPTv1; rua=https://a.test/p,mailto:R@a.test; x=1', 'v=TLSRPTv1; rua=https://a.test/p,mailto:R@a.test; x=1'],
+  ])('adds address and URL to %s', (record, wanted) => {
+    const tls = ['something else', record];
+    expect(values('a.test', 'r@a.test', { tls, post: 'https://a.test/p' })[1]).toEqual(['_smtp._tls.a.test', wanted]);
+  });
+
+  it('never has a policy for a domain whose record nobody could read: it says so, and what to add', () => {
+    const [policy, tls] = recordsOf('a.test', 'r@a.test', {
+      dmarc: 'unknown',
+      tls: 'unknown',
+      post: 'https://a.test/p',
+    });
+    const unread = { value: null, zoneFile: null, note: expect.stringContaining('The DNS did not answer') as string };
+    expect(policy).toMatchObject({ ...unread, add: 'rua=mailto:r@a.test' });
+    expect(tls).toMatchObject({ ...unread, add: 'rua=mailto:r@a.test,https://a.test/p' });
+  });
+
+  it('nor for one with several records, of which none counts', () => {
+    const tls = ['v=TLSRPTv1; rua=mailto:x@b.test', 'v=TLSRPTv1; rua=mailto:y@b.test'];
+    const records = recordsOf('a.test', 'r@a.test', { dmarc: { kind: 'several', count: 2 }, tls });
+    for (const one of records)
+      expect(one).toMatchObject({ value: null, add: 'rua=mailto:r@a.test', note: expect.stringMatching(/^2 records/) });
+  });
+
+  it('keeps for a subdomain the policy that it inherits, and whoever has its reports', () => {
+    const record = 'v=DMARC1; p=reject; sp=quarantine; np=reject; psd=n; adkim=s; t=y; rua=mailto:x@b.test';
+    const dmarc = { kind: 'inherited', record, from: 'a.test', policy: 'quarantine' } as const;
+    const [policy] = recordsOf('news.a.test', 'r@a.test', { dmarc });
+    expect(policy?.value).toBe('v=DMARC1; p=quarantine; adkim=s; t=y; rua=mailto:x@b.test,mailto:r@a.test');
+    expect(policy?.note).toContain('that of a.test holds for it');
   });
 
   // RFC 8460, 3: destinations with commas between them.

@@ -5,7 +5,18 @@ import { startService, type Service } from './service.ts';
 let service: Service;
 beforeAll(async () => {
   service = await startService({
-    configuration: { dns: { zones: { '_dmarc.policy.example': ['TXT v=DMARC1; p=reject'] } } },
+    configuration: {
+      dns: {
+        // Nothing answers there, and it is not asked for long.
+        servers: ['127.0.0.1:9'],
+        timeout: '100ms',
+        zones: {
+          example: [],
+          '_dmarc.policy.example': ['TXT v=DMARC1; p=reject'],
+          '_smtp._tls.policy.example': ['TXT v=TLSRPTv1; rua=mailto:tls@elsewhere.example'],
+        },
+      },
+    },
   });
 });
 afterAll(() => service.close());
@@ -30,7 +41,10 @@ it('gives a domain an address, once, and says what to publish', async () => {
   expect([status, json.address]).toEqual([200, 'dmarc-policy.example@mail.example']);
   expect(json.records.map((one: { name: string; value: string }) => [one.name, one.value])).toEqual([
     ['_dmarc.policy.example', 'v=DMARC1; p=reject; rua=mailto:dmarc-policy.example@mail.example'],
-    ['_smtp._tls.policy.example', 'v=TLSRPTv1; rua=mailto:dmarc-policy.example@mail.example'],
+    [
+      '_smtp._tls.policy.example',
+      'v=TLSRPTv1; rua=mailto:tls@elsewhere.example,mailto:dmarc-policy.example@mail.example',
+    ],
     ['policy.example._report._dmarc.mail.example', 'v=DMARC1'],
   ]);
   expect((await post({ domain: 'policy.example' })).json).toEqual(json);
@@ -40,6 +54,18 @@ it('gives a domain an address, once, and says what to publish', async () => {
     code: 'dmarc.address_taken',
   });
   expect((await post({ domain: 'mail.example' })).json.address).toBe('dmarc-reports@mail.example');
+});
+
+it('prints no policy that is weaker than what holds: of a parent, or of a record that could not be read', async () => {
+  const [inherited] = (await post({ domain: 'news.policy.example' })).json.records;
+  expect(inherited.value).toMatch(/^v=DMARC1; p=reject; rua=mailto:/);
+  expect(inherited.note).toContain('policy.example');
+  const unread = (await post({ domain: 'silent.test' })).json.records;
+  expect(unread.slice(0, 2)).toMatchObject([
+    { name: '_dmarc.silent.test', value: null, add: 'rua=mailto:dmarc-silent.test@mail.example' },
+    { name: '_smtp._tls.silent.test', value: null, add: 'rua=mailto:dmarc-silent.test@mail.example' },
+  ]);
+  expect((await service.call('GET', '/v1/dmarc/domains/silent.test/dns')).json.items).toEqual(unread);
 });
 
 it('leaves the rule of the address to its domain', async () => {

@@ -1,6 +1,7 @@
 /** Failure reports: single messages that failed, as receivers describe them (RFC 9991). */
 import { html } from 'hono/html';
 import type { StoredFailure } from '../../../../stores/records/dmarc/queries-port.ts';
+import { mailtoUri } from '../../../../protocols/mail/dns-record.ts';
 import { factList, pager, panel, type Html } from '../layout.ts';
 import { moment, number, plural, tag } from '../words.ts';
 import { PAST_REPORTS } from './parts.ts';
@@ -17,9 +18,9 @@ export async function failuresPage(view: View): Promise<Html> {
       : html`<div class="body empty">
           <p>
             Single messages that failed appear here, where a receiver describes them. Few do, since such a report tells
-            about people's mail; the record asks for them with <code>ruf=</code>. This prints it:
+            about people's mail. The DMARC record asks for them with <code>ruf=</code>, which Switchyard does not
+            publish for you. ${ask(view)}
           </p>
-          <p><code>switchyard dmarc add ${domain}</code></p>
           ${PAST_REPORTS}
         </div>`;
   return domainPage(view, {
@@ -33,6 +34,12 @@ export async function failuresPage(view: View): Promise<Html> {
     dated: false,
   });
 }
+
+/** What to add to the record; other domains than that of the address have to agree, and for rua they do already. */
+const ask = ({ address }: View): Html | string =>
+  address === null
+    ? 'The domain has no report address any more that it could name.'
+    : html`To ask for them, add <code>ruf=${mailtoUri(address)}</code> to it.`;
 
 function failureTable(items: StoredFailure[]): Html {
   return html`<table class="cards figures">
