@@ -303,7 +303,10 @@ describe('an empty place says what will be there and the command that brings it'
     await empty.records.dmarc.domains.put('new.example', 'n@in.example', 'test');
     for (const tab of ['', '/sources', '/reports', '/tls', '/failures']) {
       const html = (await browse(empty.port, `/dmarc/new.example${tab}`)).text;
-      expect(html, tab).toContain('<code>switchyard dmarc add new.example</code>');
+      // That command asks for no failure reports: the page says what does.
+      expect(html, tab).toContain(
+        tab === '/failures' ? '<code>ruf=mailto:n@in.example</code>' : '<code>switchyard dmarc add new.example</code>',
+      );
       expect(html.match(/<code>switchyard dmarc import FILE<\/code>/g), tab).toHaveLength(1);
       expect(html).not.toMatch(/no data|NaN|undefined|null/i);
     }
