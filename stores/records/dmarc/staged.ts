@@ -3,6 +3,7 @@
  * report of a stranger keeps the mail waiting for the lock. The row of the report is the switch: before it nothing of
  * them counts; after it all of them will, whoever goes on with the sums.
  */
+import { setImmediate } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { TemporaryError } from '../../../protocols/errors.ts';
 import { among } from '../many.ts';
@@ -28,9 +29,7 @@ export async function gatherStaged(
 ): Promise<Staged> {
   const last = await lastNumber(database, id, generation);
   const results = new Map<string, Results>();
-  // From the end: the first one is named last, and while it has another name, some may have.
-  for (let after = startOfLast(last); after >= 0; after -= SUMMED_AT_ONCE) {
-    await nameRecords(database, { id, domain }, after, generation);
+  for (let after = 0; after < last; after += SUMMED_AT_ONCE) {
     const rows = await partOf(database, id, after, generation)
       .select([
         ...['service' as const, 'disposition' as const, 'dkim' as const, 'spf' as const],
@@ -38,15 +37,19 @@ export async function gatherStaged(
         sql<number>`cast(sum("count") as bigint)`.as('messages'),
         sql<number>`cast(sum("count" * exempt) as bigint)`.as('exempt'),
         sql<number>`count(*)`.as('records'),
+        sql<number>`sum(case when domain <> ${domain} then 1 else 0 end)`.as('others'),
       ])
       // By its place: the domain in it is a value, and PostgreSQL takes two of the same for two.
       .groupBy(sql`1, 2, 3, 4, 5`)
       .execute();
-    for (const row of rows) {
+    if (rows.some(({ others }) => others > 0)) await nameRecords(database, { id, domain }, after, generation);
+    for (const { others: _, ...row } of rows) {
       const key = JSON.stringify([row.service, row.disposition, row.dkim, row.spf, row.ruled_by]);
       const known = results.get(key);
       results.set(key, known ? { ...row, ...added(known, row) } : row);
     }
+    // SQLite answers at once, and heartbeats would wait for all of a large report.
+    await setImmediate();
   }
   return { ...totalsOf([...results.values()]), results: [...results.values()], last };
 }
@@ -68,8 +71,6 @@ export function totalsOf(results: readonly Results[]): Pick<DmarcReport, 'record
   return totals;
 }
 
-const startOfLast = (last: number): number => Math.floor(Math.max(last - 1, 0) / SUMMED_AT_ONCE) * SUMMED_AT_ONCE;
-
 const partOf = (database: Database, report: string, after: number, generation: number) =>
   database
     .selectFrom('dmarc_records')
@@ -84,12 +85,6 @@ async function nameRecords(
   after: number,
   generation: number,
 ): Promise<void> {
-  const other = await partOf(database, id, after, generation)
-    .select('number')
-    .where('domain', '<>', domain)
-    .limit(1)
-    .executeTakeFirst();
-  if (!other) return;
   await database
     .updateTable('dmarc_records')
     .set({ domain })
