@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { defineStep } from '../step.ts';
 import { BlobRef } from '../schemas.ts';
-import { abridge } from './abridge.ts';
+import { abridge, abridgeAll } from './abridge.ts';
 import { reportLimits } from './limits.ts';
 import type { ReportFile } from './open-report.ts';
 import { asBytes } from './raw.ts';
@@ -202,7 +202,7 @@ export const parseReport = defineStep({
       records = [];
     }
     if (reports.length === 0 && refused[0]) throw refused[0];
-    return { container, reports, refused: refusedFiles };
+    return { container, reports: abridgeAll(reports), refused: abridgeAll(refusedFiles) };
   },
 });
 

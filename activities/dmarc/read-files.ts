@@ -19,8 +19,8 @@ export interface FileRead {
 
 export interface FileReading {
   limits: ReportLimits;
-  /** Gets the records of an aggregate report as they are read; the next bytes wait for it. */
-  onRecords(records: AggregateRecord[], index: number): void | Promise<void>;
+  /** Gets the records of an aggregate report as they are read, from so many bytes; the next ones wait for it. */
+  onRecords(records: AggregateRecord[], index: number, bytes: number): void | Promise<void>;
 }
 
 /**
@@ -37,7 +37,9 @@ export async function* readFiles(
     const bytes = hashed(file.bytes, hash);
     const place = index++;
     try {
-      const report = await readReport({ ...file, bytes }, (records) => onRecords(records, place), { limits });
+      const report = await readReport({ ...file, bytes }, (records, size) => onRecords(records, place, size), {
+        limits,
+      });
       yield { index: place, container, name, outcome: { report, sha256: hash.digest('hex') } };
     } catch (thrown) {
       // A bomb or a broken archive is no matter of one file.

@@ -19,20 +19,25 @@ export interface ReadOptions {
 }
 
 /**
- * @param onRecords gets the records of an aggregate report as they are read; the next bytes wait for it
+ * @param onRecords gets the records of an aggregate report as they are read, and how many bytes they were read from;
+ * the next bytes wait for it
  * @throws PermanentError `DMARC_ERRORS`
  */
 export async function readReport(
   file: ReportFile,
-  onRecords: (records: AggregateRecord[]) => void | Promise<void>,
+  onRecords: (records: AggregateRecord[], bytes: number) => void | Promise<void>,
   options: ReadOptions = {},
 ): Promise<ReadReport> {
   const { format, bytes, warnings } = file;
   if (format === 'xml') {
     const reader = new AggregateReader({ ...options, warnings });
+    let size = 0;
     for await (const chunk of bytes) {
       const records = reader.write(chunk);
-      if (records.length > 0) await onRecords(records);
+      size += chunk.length;
+      if (records.length === 0) continue;
+      await onRecords(records, size);
+      size = 0;
     }
     return { kind: 'aggregate', aggregate: reader.end() };
   }

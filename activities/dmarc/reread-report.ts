@@ -83,7 +83,9 @@ async function reread(
       const place = index++;
       const hash = createHash('sha256');
       const bytes = hashed(file.bytes, hash);
-      const read = await readReport({ ...file, bytes }, (some) => staging.take(some, place), { limits });
+      const read = await readReport({ ...file, bytes }, (some, size) => staging.take(some, place, size), {
+        limits,
+      });
       const sha256 = hash.digest('hex');
       // Two members of an archive may have one name.
       if (sha256 !== report.sha256) {

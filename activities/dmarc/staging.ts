@@ -7,10 +7,13 @@ import type { NumberedRecord } from '../../stores/records/dmarc/port.ts';
 
 /** Records that are written at once ahead of a large report: a transaction of some milliseconds. Most reports have fewer. */
 const STAGED_AT_ONCE = 1_000;
+/** Bytes that records are held of: 2,500 ordinary ones, or fewer with much in them. */
+const HELD_BYTES = 1_048_576;
 
 export interface Staging {
   generation: number;
-  take(records: AggregateRecord[], index: number): Promise<void>;
+  /** @param bytes that they were read from */
+  take(records: AggregateRecord[], index: number, bytes: number): Promise<void>;
   /** Those that were not written ahead. */
   rest(index: number): Promise<NumberedRecord[]>;
   /** Nothing of the file that is being read will be published. */
@@ -29,6 +32,7 @@ export function newStaging(
   step: Pick<StepContext, 'signal' | 'report'>,
 ): Staging {
   let held: AggregateRecord[] = [];
+  let heldBytes = 0;
   let file = 0;
   let staged = 0;
   const numbered = async (some: AggregateRecord[]): Promise<NumberedRecord[]> => {
@@ -46,18 +50,23 @@ export function newStaging(
     if (index === file) return;
     file = index;
     held = [];
+    heldBytes = 0;
     staged = 0;
   };
   return {
     generation,
-    async take(some, index) {
+    async take(some, index, bytes) {
       step.signal.throwIfAborted();
       begin(index);
       held.push(...some);
-      while (held.length >= STAGED_AT_ONCE) {
+      heldBytes += bytes;
+      const each = heldBytes / held.length;
+      const isMuch = heldBytes >= HELD_BYTES;
+      while (held.length >= STAGED_AT_ONCE || (isMuch && held.length > 0)) {
         const batch = await numbered(held.slice(0, STAGED_AT_ONCE));
         await records.dmarc.reports.stage({ id: idOf(file), domain }, batch, generation);
         held = held.slice(STAGED_AT_ONCE);
+        heldBytes = each * held.length;
         staged += batch.length;
         step.report({ file, records: staged });
       }
@@ -69,6 +78,7 @@ export function newStaging(
     async discard() {
       if (staged > 0) await records.dmarc.reports.discard(idOf(file), generation);
       held = [];
+      heldBytes = 0;
       staged = 0;
     },
   };

@@ -9,10 +9,13 @@ import { emptyReason, emptyRecord, emptyReport, emptyResult, FEEDBACK, type Draf
 import { dmarcError } from './errors.ts';
 import {
   MAX_DEPTH,
+  MAX_ELEMENTS,
   MAX_EXTENSION_ELEMENTS,
+  MAX_HEAD_TEXT,
+  MAX_MESSAGES,
+  MAX_RECORD_TEXT,
   MAX_RUN,
   MAX_TEXT,
-  MAX_UNKNOWN,
   MAX_WITHOUT_RECORD,
   REPORT_LIMITS,
   type ReportLimits,
@@ -50,8 +53,10 @@ export class AggregateReader {
   /** Bytes since the last record ended. */
   #withoutRecord = 0;
   #kept = 0;
-  /** Elements of neither form since the last of one. */
-  #unknown = 0;
+  /** Characters that may still be kept of the record that is being read, and before the first one of what is there. */
+  #room = MAX_HEAD_TEXT;
+  /** Elements since the last record ended. */
+  #elements = 0;
   #records: AggregateRecord[] = [];
   readonly #totals: ReportTotals = {
     records: 0,
@@ -72,6 +77,11 @@ export class AggregateReader {
       result: emptyResult(),
       reason: emptyReason(),
       warnings,
+      recordBegins: () => {
+        // Each record has room of its own.
+        this.#kept = 0;
+        this.#room = MAX_RECORD_TEXT;
+      },
       recordEnds: () => this.#recordEnds(),
       rangeEnds: () => {
         const { begin, end } = this.#draft.report.range;
@@ -133,6 +143,8 @@ export class AggregateReader {
 
   #opens({ name, attributes }: SaxesTagPlain): void {
     this.#run = 0;
+    if (++this.#elements > MAX_ELEMENTS)
+      throw dmarcError('dmarc.too_large', `The report has more than ${MAX_ELEMENTS} elements without a record.`);
     if (this.#state !== 'inside') return this.#begins(name, attributes);
     if (this.#open.length + this.#extensions.length >= MAX_DEPTH)
       throw dmarcError('dmarc.too_deep', `The report is nested more than ${MAX_DEPTH} deep.`);
@@ -141,7 +153,6 @@ export class AggregateReader {
       const element = this.#top().children.get(local);
       if (element) {
         this.#text = '';
-        this.#unknown = 0;
         element.begin?.(this.#draft);
         this.#open.push(element);
         return;
@@ -170,9 +181,7 @@ export class AggregateReader {
 
   /** An element of neither form, kept as it stands while there is room. */
   #extend(name: string, attributes: Record<string, string>): Extension {
-    if (++this.#unknown > MAX_UNKNOWN)
-      throw dmarcError('dmarc.too_large', `The report has ${MAX_UNKNOWN} elements in a row that no report has.`);
-    const extension: Extension = { name: name.slice(0, MAX_TEXT), attributes: {}, text: '', children: [] };
+    const extension: Extension = { name: name.slice(0, MAX_NAME), attributes: {}, text: '', children: [] };
     const parent = this.#top();
     const inside = this.#extensions[this.#extensions.length - 1];
     if (!inside && !name.includes(':') && name !== 'extension' && name !== 'extensions')
@@ -182,8 +191,16 @@ export class AggregateReader {
       return extension;
     }
     this.#kept++;
-    for (const [key, value] of Object.entries(attributes).slice(0, MAX_EXTENSION_ELEMENTS))
-      extension.attributes[key.slice(0, MAX_TEXT)] = value.slice(0, MAX_TEXT);
+    this.#room -= extension.name.length;
+    for (const [key, value] of Object.entries(attributes).slice(0, MAX_EXTENSION_ELEMENTS)) {
+      const kept = value.slice(0, MAX_TEXT);
+      this.#room -= key.length + kept.length;
+      if (this.#room < 0) {
+        this.#warnings.add('extensions_cut');
+        break;
+      }
+      extension.attributes[key] = kept;
+    }
     const { record, report } = this.#draft;
     const siblings = inside
       ? inside.children
@@ -199,11 +216,16 @@ export class AggregateReader {
     const extension = this.#extensions.pop();
     if (extension) {
       extension.text = extension.text.trim();
+      this.#room -= extension.text.length;
       return;
     }
     const element = this.#open.pop();
     if (!element) return;
-    element.fill?.(this.#draft, this.#text.trim());
+    if (element.fill) {
+      const text = this.#text.trim();
+      this.#room -= text.length;
+      element.fill(this.#draft, text);
+    }
     element.end?.(this.#draft);
     if (this.#open.length === 0) this.#state = 'after';
   }
@@ -218,14 +240,16 @@ export class AggregateReader {
   }
 
   #append(before: string, text: string, path: string): string {
-    if (before.length + text.length <= MAX_TEXT) return before === '' ? text : before + text;
+    const most = Math.max(Math.min(MAX_TEXT, this.#room), 0);
+    if (before.length + text.length <= most) return before === '' ? text : before + text;
     this.#warnings.add('text_cut', path, text.trim());
-    return (before + text.slice(0, MAX_TEXT)).slice(0, MAX_TEXT);
+    return (before + text.slice(0, most)).slice(0, most);
   }
 
   #recordEnds(): void {
     const totals = this.#totals;
     this.#withoutRecord = 0;
+    this.#elements = 0;
     totals.records++;
     if (totals.records > this.#limits.records)
       throw dmarcError('dmarc.too_many_records', `The report has more than ${this.#limits.records} records.`);
@@ -237,8 +261,8 @@ export class AggregateReader {
     if (evaluated.spf === 'pass') totals.spfPass += count;
     if (evaluated.dkim === 'pass' || evaluated.spf === 'pass') totals.dmarcPass += count;
     this.#records.push(record);
-    // Each record has room for extensions of its own.
-    this.#kept = 0;
+    if (totals.messages > MAX_MESSAGES)
+      throw dmarcError('dmarc.bad_count', `The counts of the report come to more than ${MAX_MESSAGES}.`);
   }
 
   /** After the report mail gateways leave line ends, NULs and disclaimers: they change nothing of what was read. */
@@ -249,6 +273,8 @@ export class AggregateReader {
   }
 }
 
+/** Characters of the name of an element of neither form. */
+const MAX_NAME = 255;
 /** So that the limit of a run holds however the bytes are cut. */
 const PIECE = 65_536;
 

@@ -44,6 +44,7 @@ export interface Draft {
   result: AuthenticationTexts;
   reason: ReasonTexts;
   warnings: Warnings;
+  recordBegins(): void;
   /** Called at the end of the two elements that are settled at once. */
   recordEnds(): void;
   rangeEnds(): void;
@@ -192,6 +193,7 @@ const record = branch(
   {
     begin(draft) {
       draft.record = emptyRecord();
+      draft.recordBegins();
     },
     end: (draft) => draft.recordEnds(),
   },

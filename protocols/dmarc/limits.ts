@@ -27,8 +27,10 @@ export const REPORT_LIMITS: ReportLimits = {
  */
 export const MAX_REPORT_BYTES = 159 * 1_048_576;
 
-/** Sums stay exact: 500,000 records of ten thousand million are below 2^53. The largest provider sees less in a day. */
+/** Messages of one record. The largest provider sees less in a day. */
 export const MAX_COUNT = 10_000_000_000;
+/** Messages of one report. Sums of 90,000 such reports stay below 2^53, and exact. */
+export const MAX_MESSAGES = 100_000_000_000;
 /** A clock may be wrong by a day or two; a report of 2099 would be the newest of every chart for ever. */
 export const MAX_AHEAD_SECONDS = 2 * 86_400;
 /**
@@ -47,14 +49,18 @@ export const MAX_DEPTH = 32;
 export const MAX_RUN = 1_048_576;
 /** Characters of one value that are kept. A domain has 253, a selector 63; comments are cut here. */
 export const MAX_TEXT = 2_048;
+/** Characters of one record that are kept: a hundred results of honest length. */
+export const MAX_RECORD_TEXT = 16_384;
+/** Characters of what stands before the records, which is there once: every element of it as long as it may be. */
+export const MAX_HEAD_TEXT = 262_144;
 /** DKIM results, SPF results and reasons of one record: no verifier looks at as many signatures of a message. */
 export const MAX_RESULTS = 100;
 /** Elements of extensions that are kept of a record, and of the rest of the report: enough to read what they say. */
 export const MAX_EXTENSION_ELEMENTS = 50;
 /** Bytes without the end of a record: what is no record must not cost more because there may be many records. */
 export const MAX_WITHOUT_RECORD = 32 * 1_048_576;
-/** Elements of neither form in a row: 32 MiB of empty ones would cost seconds. */
-export const MAX_UNKNOWN = 10_000;
+/** Elements without the end of a record, which has some twenty: 32 MiB of empty ones would cost seconds. */
+export const MAX_ELEMENTS = 20_000;
 /** Errors that a reporter lists in its metadata. */
 export const MAX_ERRORS = 20;
 /** A TLS report is held as a whole: 4 MiB are some 12,000 kinds of failure as they are written. */

@@ -175,7 +175,7 @@ class SqliteConnection implements DatabaseConnection {
     const { statement, reads, hasRows } = this.#prepare(query.sql);
     const parameters = query.parameters as SQLInputValue[];
     if (!reads) this.#changed = true;
-    if (hasRows) return { rows: statement.all(...parameters) as Row[] };
+    if (hasRows) return { rows: rowsOf(statement, parameters, reads) as Row[] };
     const { changes, lastInsertRowid } = statement.run(...parameters);
     return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
   }
@@ -191,6 +191,30 @@ class SqliteConnection implements DatabaseConnection {
     }
     this.#statements.set(sql, prepared);
     return prepared;
+  }
+}
+
+/**
+ * Integers are numbers. One above 2^53, which only a sum over what strangers claim comes to, is the nearest number, as it
+ * is from PostgreSQL: node:sqlite gives no row at all then.
+ */
+function rowsOf(statement: StatementSync, parameters: SQLInputValue[], reads: boolean): unknown[] {
+  try {
+    return statement.all(...parameters);
+  } catch (thrown) {
+    if (!reads || (thrown as NodeJS.ErrnoException).code !== 'ERR_OUT_OF_RANGE') throw thrown;
+  }
+  statement.setReadBigInts(true);
+  try {
+    return statement.all(...parameters).map((row) => {
+      const values = Object.entries(row).map(([key, value]) => [
+        key,
+        typeof value === 'bigint' ? Number(value) : value,
+      ]);
+      return Object.fromEntries(values) as unknown;
+    });
+  } finally {
+    statement.setReadBigInts(false);
   }
 }
 

@@ -60,7 +60,7 @@ export function dmarcReportRecords(database: Database): DmarcReportRecords {
         .where('staged_at', '<', time)
         .where('summed', 'is', null)
         .execute();
-      for (const { generation, report } of old) await removeStaged(database, report, generation);
+      for (const { generation, report } of old) await removeStaged(database, report, generation, time);
       const unfinished = await database
         .selectFrom('dmarc_staging')
         .select(['generation', 'report'])
@@ -193,8 +193,13 @@ const stage = (
   generation: number,
 ): Promise<void> =>
   database.transaction().execute(async (transaction) => {
-    const staged = { generation, report: report.id, staged_at: timeNow(), summed: null };
-    await insertRows(transaction, 'dmarc_staging', [staged], 'do nothing');
+    const now = timeNow();
+    // An attempt that goes on begins its time anew: what it finds there must not be removed under it.
+    await transaction
+      .insertInto('dmarc_staging')
+      .values({ generation, report: report.id, staged_at: now, summed: null })
+      .onConflict((conflict) => conflict.columns(['generation', 'report']).doUpdateSet({ staged_at: now }))
+      .execute();
     const rows = records.map((one) => toRecordRow(report, one, generation));
     await insertRows(transaction, 'dmarc_records', rows, 'do nothing');
   });

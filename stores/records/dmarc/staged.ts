@@ -21,7 +21,10 @@ export interface Staged extends Pick<DmarcReport, 'records' | 'messages' | 'pass
   last: number;
 }
 
-/** Gives all of them the domain that the report turned out to be about, and adds them up. */
+/**
+ * Gives all of them the domain that the report turned out to be about, and adds them up.
+ * @throws TemporaryError `records.unavailable`: some of them are gone
+ */
 export async function gatherStaged(
   database: Database,
   { id, domain, policyDomain }: Pick<NewReport, 'id' | 'domain' | 'policyDomain'>,
@@ -51,8 +54,19 @@ export async function gatherStaged(
     // SQLite answers at once, and heartbeats would wait for all of a large report.
     await setImmediate();
   }
-  return { ...totalsOf([...results.values()]), results: [...results.values()], last };
+  const totals = totalsOf([...results.values()]);
+  // Some were removed since, as those of an attempt that was given up: the next one writes them again.
+  if (totals.records !== last) throw removedMeanwhile(id);
+  return { ...totals, results: [...results.values()], last };
 }
+
+const removedMeanwhile = (report: string): TemporaryError =>
+  new TemporaryError({
+    code: 'records.unavailable',
+    message: 'What was written ahead of a report was removed before it was published.',
+    fix: 'Nothing: it is tried again by itself.',
+    details: { report },
+  });
 
 const added = (one: Results, other: Results): Pick<Results, 'messages' | 'exempt' | 'records'> => ({
   messages: one.messages + other.messages,
@@ -123,12 +137,7 @@ export async function markPublished(
     .where('report', '=', report)
     .executeTakeFirst();
   if (numUpdatedRows === 1n && (await lastNumber(transaction, report, generation)) === last) return;
-  throw new TemporaryError({
-    code: 'records.unavailable',
-    message: 'What was written ahead of a report was removed before it was published.',
-    fix: 'Nothing: it is tried again by itself.',
-    details: { report },
-  });
+  throw removedMeanwhile(report);
 }
 
 /** Adds up what is left of a published report; whoever finds it unfinished may go on. */
@@ -171,13 +180,20 @@ export async function unfinishedIn(database: Database, generation: number): Prom
 /**
  * Removes what was staged for a report that is not published. Of one that is, which a late attempt may have staged again
  * meanwhile, all stays.
+ * @param before only what nothing was added to since that time
  */
-export async function removeStaged(database: Database, report: string, generation: number): Promise<void> {
+export async function removeStaged(
+  database: Database,
+  report: string,
+  generation: number,
+  before?: string,
+): Promise<void> {
   for (let isDone = false; !isDone;)
     isDone = await database.transaction().execute(async (transaction) => {
       await holdReports(transaction);
       const staged = await stagingOf(transaction, report, generation);
       if (!staged || staged.summed !== null) return true;
+      if (before !== undefined && staged.staged_at >= before) return true;
       const published = await publishedOf(transaction, report, generation);
       if (!published && (await removeRecords(transaction, report, generation)) > 0) return false;
       await removeRow(transaction, report, generation);
@@ -212,7 +228,7 @@ export async function stagedOf(transaction: Database, ids: string[], generation:
 const stagingOf = (database: Database, report: string, generation: number) =>
   database
     .selectFrom('dmarc_staging')
-    .select('summed')
+    .select(['summed', 'staged_at'])
     .where('generation', '=', generation)
     .where('report', '=', report)
     .executeTakeFirst();

@@ -58,7 +58,7 @@ describe('dmarc.parseReport refuses', () => {
     ['feedback about spam', 'Feedback-Type: abuse\r\nSource-IP: 192.0.2.1\r\n', 'dmarc.not_a_report'],
     ['300 KB of fields', 'Feedback-Type: auth-failure\r\n' + 'X: y\r\n'.repeat(50_000), 'dmarc.too_large'],
     ['a list', '[]', 'dmarc.not_a_report'],
-    ['100,000 brackets', '['.repeat(100_000), 'dmarc.malformed'],
+    ['100,000 brackets', '['.repeat(100_000), 'dmarc.too_deep'],
     [
       'TLS dates reversed',
       tls({ 'date-range': { 'start-datetime': '2024-01-02T00:00:00Z', 'end-datetime': '2024-01-01T00:00:00Z' } }),
@@ -116,6 +116,29 @@ describe('dmarc.parseReport answers', () => {
       },
     ]);
     expect(reports[0]?.aggregate?.records.map(({ count }) => count)).toEqual([3, 1, 1, 1, 1]);
+  });
+
+  it('with less of each where all of it would be more than an answer may have, and with every count', async () => {
+    const failure = {
+      'result-type': '€'.repeat(300),
+      'sending-mta-ip': '192.0.2.1',
+      'receiving-mx-hostname': '€'.repeat(300),
+      'receiving-mx-helo': '€'.repeat(300),
+      'additional-information': '€'.repeat(300),
+      'failure-reason-code': '€'.repeat(300),
+      'failed-session-count': 1,
+    };
+    const policy = { ...TLS.policies[0], 'failure-details': Array.from({ length: 20 }, () => failure) };
+    const large = tls({ policies: Array.from({ length: 20 }, () => policy) });
+    const small = await run(tls({ policies: Array.from({ length: 20 }, () => TLS.policies[0]) }));
+    expect(small.reports[0]?.tls?.policies).toHaveLength(20);
+    const answer = await run(
+      await zipOf(Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`${i}.json`, large]))),
+    );
+    expect(Buffer.byteLength(JSON.stringify(answer))).toBeLessThan(100_000);
+    expect(answer.reports).toHaveLength(20);
+    for (const { kind, tls: read } of answer.reports)
+      expect([kind, read?.reportId, read?.successful, read?.failed]).toEqual(['tls', '007', 100, 40]);
   });
 
   it('for each file of a zip, and says which are none', async () => {

@@ -182,6 +182,26 @@ describe('a report', () => {
     expect(await totals()).toMatchObject({ messages: 12_963, reports: 1, sources: 4_321 });
   });
 
+  it('of a few records with much in them is written ahead too, so that they are never in memory together', async () => {
+    const much = `<spf><domain>${'d'.repeat(60_000)}</domain><result>fail</result></spf>`;
+    const records = record({ results: much }).repeat(100);
+    const report = await stored(gzipSync(document({ records })), dependencies, 'uploads');
+    const seen: number[] = [];
+    const watched = {
+      ...stepContext(act()),
+      report: (progress: unknown) => void seen.push((progress as { records: number }).records),
+    };
+    const { reports } = await publishReport.call(
+      { report, domain, act: act(), receivedAt: RECEIVED_AT },
+      dependencies,
+      watched,
+    );
+    expect(reports).toMatchObject([{ state: 'published', records: 100, messages: 100 }]);
+    // 1 MiB is 17 of them.
+    expect(seen).toEqual(expect.arrayContaining([expect.any(Number)]));
+    expect(Math.max(...seen.map((one, index) => one - (seen[index - 1] ?? 0)))).toBeLessThan(25);
+  });
+
   it('of thousands of records about another domain leaves nothing behind', async () => {
     const records = Array.from({ length: 2_500 }, () => record()).join('');
     expect(await take({ bytes: document({ about: 'other.example', records }) })).toMatchObject([{ state: 'refused' }]);

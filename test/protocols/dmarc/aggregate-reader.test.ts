@@ -48,6 +48,16 @@ describe('an aggregate report is refused', () => {
     ['count 1e3', withCount('1e3'), 'dmarc.bad_count'],
     ['count 0x10', withCount('0x10'), 'dmarc.bad_count'],
     ['an empty count', withCount(''), 'dmarc.bad_count'],
+    [
+      'counts that come to more than 10^11',
+      feedback(metadata() + POLICY + record({ row: row({ count: '10000000000' }) }).repeat(10) + record()),
+      'dmarc.bad_count',
+    ],
+    [
+      '20,000 elements in one record',
+      feedback(metadata() + POLICY + record({ results: '<x/>'.repeat(20_000) })),
+      'dmarc.too_large',
+    ],
     ['no count', feedback(metadata() + POLICY + record({ row: '<row/>' })), 'dmarc.bad_source_ip'],
     ['an empty address', withAddress(''), 'dmarc.bad_source_ip'],
     ['a name as address', withAddress('mail.example.com'), 'dmarc.bad_source_ip'],
@@ -154,6 +164,19 @@ describe('an aggregate report is taken with a warning', () => {
     const { dkim } = read(feedback(metadata() + POLICY + record({ results }))).records[0] as AggregateRecord;
     expect(dkim).toHaveLength(100);
     expect(dkim[99]).toMatchObject({ domain: 'a.test', selector: null });
+  });
+
+  it('and of a record no more text than a hundred honest results have, of each its own', () => {
+    const long = `<dkim><domain>${'d'.repeat(2_000)}</domain><selector>${'s'.repeat(2_000)}</selector></dkim>`;
+    const full = record({ results: long.repeat(90) + `<x:e a="${'v'.repeat(2_000)}">${'t'.repeat(2_000)}</x:e>` });
+    const { records, warnings } = read(feedback(metadata() + POLICY + full + full + record()));
+    const kept = records.map((one) => JSON.stringify(one).replace(/[^dstv]/g, '').length);
+    for (const of of kept.slice(0, 2)) {
+      expect(of).toBeGreaterThan(16_000);
+      expect(of).toBeLessThan(18_000);
+    }
+    expect(records[2]).toEqual(read(feedback()).records[0]);
+    expect(warnings.map(({ code }) => code)).toEqual(expect.arrayContaining(['text_cut', 'extensions_cut']));
   });
 
   it('and counts what is odd often once, with the first example', () => {

@@ -1,4 +1,5 @@
 /** What every records driver must do with reports: count each once, and answer what was reported. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { AggregateRecord, PolicyPublished } from '../../../protocols/dmarc/aggregate.ts';
@@ -251,6 +252,46 @@ export function dmarcContract(name: string, open: () => Promise<OpenedRecords>):
         expect(await records.dmarc.queries.totals(week())).toMatchObject({ messages: 2_406, sources: 200 });
         expect(await records.dmarc.queries.reportRecords(whole.id, 1_202)).toHaveLength(1);
         expect(await records.dmarc.queries.records({ domain, source: '192.0.2.3' })).toHaveLength(6);
+      });
+
+      it('publishes no report of which staged records were removed meanwhile, and all of it the next time', async () => {
+        const whole = report({ domain });
+        const rows = Array.from({ length: 1_500 }, (_, index) => record({ count: 2 }, index + 1));
+        const { reports, queries } = records.dmarc;
+        await reports.stage(whole, rows.slice(0, 700), generation);
+        await reports.expireStaged(new Date(Date.now() + 60_000).toISOString());
+        await reports.stage(whole, rows.slice(700, 1_200), generation);
+        const content = { kind: 'aggregate' as const, records: rows.slice(1_200) };
+        await expect(reports.publish(whole, content, generation)).rejects.toMatchObject({
+          name: 'TemporaryError',
+          code: 'records.unavailable',
+        });
+        expect(await queries.report(whole.id)).toBeUndefined();
+        await reports.stage(whole, rows.slice(0, 1_200), generation);
+        expect((await reports.publish(whole, content, generation)).state).toBe('published');
+        expect(await queries.totals(week())).toMatchObject({ messages: 3_000 });
+      });
+
+      it('keeps what was staged while something is added to it', async () => {
+        const whole = report({ domain });
+        await records.dmarc.reports.stage(whole, [record({}, 1)], generation);
+        await sleep(5);
+        const later = new Date().toISOString();
+        await sleep(5);
+        await records.dmarc.reports.stage(whole, [record({}, 2)], generation);
+        expect(await records.dmarc.reports.expireStaged(later)).toBe(0);
+        await records.dmarc.reports.publish(whole, { kind: 'aggregate', records: [record({}, 3)] }, generation);
+        expect(await records.dmarc.queries.report(whole.id)).toMatchObject({ records: 3 });
+      });
+
+      it('answers with the nearest number where strangers claim more messages than a number can say', async () => {
+        const most = 9_000_000_000_000_000;
+        await publish({}, [{ count: most }]);
+        await publish({ organization: 'Another' }, [{ count: most }]);
+        expect(await records.dmarc.queries.totals(week())).toMatchObject({ messages: 2 * most });
+        expect((await records.dmarc.queries.domains('2000-01-01')).find((one) => one.domain === domain)).toMatchObject({
+          counts: { messages: 2 * most },
+        });
       });
 
       it('removes what was staged and never published', async () => {
