@@ -11,10 +11,12 @@ import { isTar } from '../../protocols/tar.ts';
 import { HEAD_BYTES, kindOf } from './entry-kind.ts';
 import { after, collected, once, part } from './pieces.ts';
 import type { Archive, ArchiveLimits } from './read-archive.ts';
-import { gunzipSmall, gunzipStream, SMALL_PACKED, withoutRest, zipMembers, type ZipMember } from './unpack.ts';
+import { gunzipHead, gunzipStream, withoutRest, zipMembers, type ZipMember } from './unpack.ts';
 
 /** Bytes of one such archive, unpacked: to go on in a gzip it is read from its beginning, in some seconds then. */
 const MOST_UNPACKED = 1_073_741_824;
+/** Bytes of a gzip whose beginning is looked at: the head of a tar is a few hundred of them. */
+const PACKED_HEAD = 4_096;
 /** Files in a zip. Its directory is held in memory. */
 const MOST_FILES = 100_000;
 
@@ -42,9 +44,8 @@ export async function packedFiles(
   if (isTar(head)) return alone(whole);
   const format = detectFormat(head);
   if (format === 'gzip') {
-    const unpacked = gunzipped(whole);
-    const first = await headOf(whole.size <= SMALL_PACKED ? gunzippedAtOnce(whole) : unpacked);
-    return first && (isTar(first) || isMbox(first)) ? alone(unpacked) : undefined;
+    const first = gunzipHead(await collected(part(await whole.read(0), PACKED_HEAD)));
+    return first && (isTar(first) || isMbox(first)) ? alone(gunzipped(whole)) : undefined;
   }
   return format === 'zip' ? filesOfZip(whole, limits) : undefined;
 }
@@ -58,15 +59,6 @@ const gunzipped = (whole: Archive): Archive => ({
   size: Number.MAX_SAFE_INTEGER,
   read: async (from) => after(counted(gunzipStream(await whole.read(0))), from),
 });
-
-/** The same, as most reports are: a stream of its own for each costs more than all the rest of the look. */
-function gunzippedAtOnce(whole: Archive): Archive {
-  const read = async () => {
-    const packed = await collected(await whole.read(0));
-    return asStream(gunzipSmall(packed) ?? gunzipStream(once(packed)));
-  };
-  return { size: Number.MAX_SAFE_INTEGER, read };
-}
 
 async function filesOfZip(whole: Archive, { held, members }: ArchiveLimits): Promise<PackedFiles | undefined> {
   if (whole.size > held)
@@ -116,9 +108,6 @@ function archiveOf({ size, open }: ZipMember): Archive {
   };
   return { size, read };
 }
-
-const asStream = (bytes: Uint8Array | AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> =>
-  bytes instanceof Uint8Array ? once(bytes) : bytes;
 
 /** Undefined where it cannot be unpacked. */
 async function headOf(archive: Archive): Promise<Buffer | undefined> {

@@ -23,6 +23,15 @@ export function gunzipSmall(bytes: Uint8Array): Uint8Array | undefined {
   }
 }
 
+/** What the first bytes of a gzip unpack to; undefined where they are none. */
+export function gunzipHead(packed: Uint8Array): Buffer | undefined {
+  try {
+    return gunzipSync(packed, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: SMALL_UNPACKED * 8 });
+  } catch {
+    return undefined;
+  }
+}
+
 export async function* gunzipStream(source: Bytes): AsyncGenerator<Uint8Array> {
   const inflated = pipeline(source, createGunzip({ chunkSize: CHUNK }), () => undefined);
   try {

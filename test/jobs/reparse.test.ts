@@ -96,17 +96,17 @@ it('mends the answers, which are the old ones until all reports are read; the sa
 
 it('leaves the old answers when it is cancelled, and nothing half read', async () => {
   await open(100);
-  await bench.startWorker({ blobDelay: 60 });
+  await bench.startWorker({ blobDelay: 800 });
   const { job } = await ask();
   await eventually(async () => ((await bench.records.jobs.get(job.id))?.progress?.done ?? 0) > 5, 'some are read');
   await cancelJob(bench.desk, job.id, 'test');
   expect((await end(job.id)).state).toBe('cancelled');
-  expect(await messages()).toBe(200 * 101);
+  expect(await messages()).toBe(100 * 101);
   expect([await building(), await bench.records.dmarc.generations.clear()]).toEqual([undefined, 0]);
   await bench.idle('dmarc.reparse');
   await replayEnded(runOf(job.id), 'rereadReports.cancelled');
   expect((await end((await ask()).job.id)).state).toBe('done');
-  expect(await messages()).toBe(200);
+  expect(await messages()).toBe(100);
 });
 
 it('puts what is not taken any more into quarantine, names it, and goes on with the rest', async () => {
@@ -134,7 +134,7 @@ it('fails where the bytes of a report are lost, and the old answers stay', async
 
 it('goes on where it was when its worker is killed', { timeout: 120_000 }, async () => {
   await open(100);
-  const worker = await bench.startWorker({ blobDelay: 60 });
+  const worker = await bench.startWorker({ blobDelay: 800 });
   const { job } = await ask();
   await eventually(async () => ((await bench.records.jobs.get(job.id))?.progress?.done ?? 0) > 5, 'some are read');
   await bench.kill(worker);
@@ -142,7 +142,7 @@ it('goes on where it was when its worker is killed', { timeout: 120_000 }, async
   expect(generation).toBeDefined();
   await bench.startWorker();
   expect((await end(job.id)).state).toBe('done');
-  expect(await messages()).toBe(200);
+  expect(await messages()).toBe(100);
   expect((await bench.records.dmarc.generations.current()).number).toBe(generation);
 });
 
