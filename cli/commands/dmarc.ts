@@ -8,15 +8,15 @@ import { tlsPostUrl } from '../../servers/dmarc/tls-post.ts';
 import { loadConfiguration } from '../../stores/configuration/load.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
 import { openKeys } from '../../stores/keys/open.ts';
-import { openRecords } from '../../stores/records/open.ts';
 import type { Records } from '../../stores/records/port.ts';
 import { reparse } from '../../servers/jobs/kinds.ts';
 import { importPast } from '../dmarc/import.ts';
 import { listQuarantine, reread } from '../dmarc/quarantine.ts';
 import { askAndFollow } from '../jobs/ask.ts';
 import { summary as summaryOf } from '../dmarc/summary.ts';
+import { COMMON_OPTIONS, withRecords } from '../records-command.ts';
 import { formatTable } from '../table.ts';
-import { UsageError } from '../usage.ts';
+import { printHelp, typedWrong } from '../usage.ts';
 
 export const summary = 'Take reports about domains: add one, list them';
 
@@ -60,30 +60,22 @@ export async function run(args: string[]): Promise<number> {
     allowPositionals: true,
     options: {
       address: { type: 'string' },
-      json: { type: 'boolean', default: false },
       days: { type: 'string' },
       send: { type: 'string' },
       from: { type: 'string' },
       detach: { type: 'boolean', default: false },
       domain: { type: 'string' },
-      config: { type: 'string' },
-      verbose: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
+      ...COMMON_OPTIONS,
     },
   });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  if (values.help) return printHelp(HELP);
   const [action = 'list', domain, ...rest] = positionals;
   const isAlone = ['list', 'reparse'].includes(action);
   const isWhole = isAlone ? domain === undefined : ['add', 'remove', 'import', 'reread'].includes(action) && domain;
-  if (rest.length > 0 || !(isWhole || ['summary', 'quarantine'].includes(action)))
-    throw new UsageError(`Write it like this:\n${HELP}`);
-  const configuration = await loadConfiguration({ file: values.config });
-  if (action === 'summary') return summaryOf({ domain, ...values }, configuration);
-  const records = await openRecords(configuration);
-  try {
+  if (rest.length > 0 || !(isWhole || ['summary', 'quarantine'].includes(action))) throw typedWrong(HELP);
+  // It opens more than the records.
+  if (action === 'summary') return summaryOf({ domain, ...values }, await loadConfiguration({ file: values.config }));
+  return withRecords(values.config, async (records, configuration) => {
     if (action === 'add') return await add({ domain: domain ?? '', ...values }, records, configuration);
     if (action === 'import') return await importPast(domain ?? '', { configuration, records, detach: values.detach });
     if (action === 'reparse') return await askAndFollow(reparse, {}, { configuration, records, detach: values.detach });
@@ -92,9 +84,7 @@ export async function run(args: string[]): Promise<number> {
       return await reread({ ...values, id: domain ?? '' }, { records, configuration, actor: ACTOR });
     if (action === 'remove') return await remove(domain ?? '', records);
     return await list(records, values.json);
-  } finally {
-    await records.close();
-  }
+  });
 }
 
 async function add(

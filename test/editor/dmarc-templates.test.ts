@@ -38,6 +38,10 @@ function report(id: string, counts: Record<string, number>): string {
     .replaceAll('example.com', 'demo.test')
     .replace(/(?<=<report_id>)\d+/, id);
 }
+interface Sending {
+  parameters: object;
+}
+
 const DOCTYPE = '<!DOCTYPE feedback><feedback/>';
 
 function dovecotIsMissing(): boolean {
@@ -121,6 +125,26 @@ describe.skipIf(editorIsMissing())('the templates about reports', { timeout: SLO
     await mailed({ bytes: report('two', { '192.0.2.8': 3, '192.0.2.7': 1 }) });
     const again = await run(SOURCES, 'Every morning');
     expect(itemsOf(again, 'Not told yet').map(({ json }) => json.source)).toEqual(['192.0.2.8']);
+  });
+
+  it('new failing source: what could not be sent is not told, and comes again', async () => {
+    const { nodes, ...rest } = readTemplates().find(({ id }) => id === SOURCES) as Template;
+    const id = await home.editor.addWorkflow({
+      ...rest,
+      id: 'sourcesToNobody',
+      nodes: nodes.map((node) =>
+        node.name === 'Send the alert'
+          ? { ...node, parameters: { ...(node as unknown as Sending).parameters, to: 'eve@undeclared.example' } }
+          : node,
+      ),
+    });
+    for (const morning of ['first', 'next']) {
+      const execution = await run(id, 'Every morning');
+      expect([morning, execution.status]).toEqual([morning, 'error']);
+      expect(execution.data.resultData.error?.message).toContain('The alert was not sent: ');
+      const told = itemsOf(execution, 'Not told yet').map(({ json }) => json.source);
+      expect([morning, told.sort()]).toEqual([morning, ['192.0.2.7', '192.0.2.8']]);
+    }
   });
 
   it('weekly summary: the figures of each domain, and what to do next', async () => {
