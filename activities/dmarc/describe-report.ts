@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import type { BlobRef } from '../schemas.ts';
 import type { ReportMail } from './quarantine.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
-import { dayOf, isWithin, PARSER_VERSION, reportIdentity } from '../../protocols/dmarc/identity.ts';
+import { dayOf, isWithin, PARSER_VERSION, reportIdentity, reportIdOf } from '../../protocols/dmarc/identity.ts';
 import { MAX_AHEAD_SECONDS } from '../../protocols/dmarc/limits.ts';
 import type { PermanentError } from '../../protocols/errors.ts';
 import type { NewReport, ReportContent } from '../../stores/records/dmarc/port.ts';
@@ -39,12 +39,36 @@ interface Read {
 type Facts = Pick<NewReport, 'policyDomain' | 'organization' | 'email' | 'reportId' | 'begin' | 'end'> &
   Pick<NewReport, 'policy' | 'details' | 'warnings'> & { content: ReportContent };
 
-/** @throws NotTaken */
-export function describeReport(
+export interface Described {
+  report: NewReport;
+  content: ReportContent;
+  /** What else it may be known as: an earlier build told a failure report by its fields alone. */
+  earlierIdentity?: string;
+}
+
+/**
+ * A TLS report is one for each domain that its policies are about, as an aggregate report is about one: so each session
+ * counts once, for its own domain, whichever way the report comes and whatever else is in it.
+ * @param arrival.id of the one on the domain that the file names first
+ * @throws NotTaken
+ */
+export function describeReport(read: Read, arrival: Arrival & { id: string; file: string | null }): Described[] {
+  const first = read.report.kind === 'tls' ? read.report.tls.policies[0]?.domain : undefined;
+  return factsOf(read.report, read.domains, arrival.receivedAt).map((facts) => {
+    const isOther = first !== undefined && facts.policyDomain !== first;
+    return describe(facts, read, isOther ? { ...arrival, id: partIdOf(arrival, facts.policyDomain) } : arrival);
+  });
+}
+
+/** Id of the report on another domain of the same file. */
+export const partIdOf = ({ receivedAt, id }: { receivedAt: string; id: string }, policyDomain: string): string =>
+  reportIdOf(receivedAt, `${id}/${policyDomain}`);
+
+function describe(
+  { content, ...facts }: Facts,
   { report: read, sha256, domains }: Read,
   { domain: wanted, receivedAt, mail, report: blob, id, file }: Arrival & { id: string; file: string | null },
-): { report: NewReport; content: ReportContent } {
-  const { content, ...facts } = factsOf(read, domains, receivedAt);
+): Described {
   const domain = nearest(facts.policyDomain, domains);
   if (domain === undefined) throw foreign(facts.policyDomain, wanted);
   const { kind } = read;
@@ -54,28 +78,32 @@ export function describeReport(
   return {
     report: { ...facts, id, identity, kind, domain, day, receivedAt, sha256, blob, file, mail, parser: PARSER_VERSION },
     content,
+    ...(read.kind === 'failure' && read.fields !== sha256
+      ? { earlierIdentity: reportIdentity({ ...facts, kind, sha256: read.fields }) }
+      : {}),
   };
 }
 
-function factsOf(read: ReadReport, domains: string[], receivedAt: string): Facts {
+function factsOf(read: ReadReport, domains: string[], receivedAt: string): Facts[] {
   if (read.kind === 'aggregate') {
     const { metadata, policy, form, version, extensions, warnings } = read.aggregate;
     const { orgName, email, reportId, begin, end, extraContactInfo, generator, errors } = metadata;
     const details = { form, version, metadata: { extraContactInfo, generator, errors }, extensions };
     const name = { policyDomain: policy.domain, organization: orgName, email, reportId, begin, end };
-    return { ...name, policy, details, warnings, content: { kind: 'aggregate', records: [] } };
+    return [{ ...name, policy, details, warnings, content: { kind: 'aggregate', records: [] } }];
   }
   if (read.kind === 'tls') {
     const { organization, contact, reportId, begin, end, policies, warnings } = read.tls;
     const ours = policies.filter((one) => nearest(one.domain, domains) !== undefined);
-    const policyDomain = (ours[0] ?? policies[0])?.domain ?? '';
+    const byDomain = Map.groupBy(ours, (one) => one.domain);
+    if (ours.length === 0) byDomain.set(policies[0]?.domain ?? '', []);
     const left = policies.length - ours.length;
     const warning = { code: 'foreign_policy' as const, field: 'policies', count: left, example: null };
-    return {
+    return [...byDomain].map(([policyDomain, some]) => ({
       ...{ policyDomain, organization, email: contact, reportId, begin, end, policy: null, details: { contact } },
       warnings: left > 0 && ours.length > 0 ? [...warnings, warning] : warnings,
-      content: { kind: 'tls', policies: ours },
-    };
+      content: { kind: 'tls', policies: some },
+    }));
   }
   const { warnings, ...failure } = read.failure;
   const received = Math.floor(Date.parse(receivedAt) / 1_000);
@@ -85,7 +113,7 @@ function factsOf(read: ReadReport, domains: string[], receivedAt: string): Facts
   const policyDomain = failure.reportedDomain ?? failure.mailFrom?.split('@').at(-1)?.toLowerCase() ?? '';
   const { mta, userAgent } = failure.reporter;
   const name = { policyDomain, organization: mta ?? userAgent, email: null, reportId: null, begin: time, end: time };
-  return { ...name, policy: null, details: {}, warnings, content: { kind: 'failure', failure } };
+  return [{ ...name, policy: null, details: {}, warnings, content: { kind: 'failure', failure } }];
 }
 
 /** Of those that the name lies in the longest: a domain and one below it may both have an address. */

@@ -8,6 +8,7 @@ import { BlobRef } from '../schemas.ts';
 import { asBytes, storeRaw } from './raw.ts';
 import { detectFormat, DETECT_BYTES, type Format } from '../../protocols/dmarc/detect.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
+import { reportedMark } from '../../protocols/dmarc/failure.ts';
 import { messageParts, type MessagePart } from '../../protocols/mail/parts.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import type { Configuration } from '../../stores/configuration/schema.ts';
@@ -58,7 +59,7 @@ export const extractReports = defineStep({
     const reports = [];
     for (const { part, format } of wanted) {
       step.signal.throwIfAborted();
-      const source = inPieces(part.decoded());
+      const source = inPieces(reportIn(part));
       const act = `${step.idempotencyKey}/${part.path}`;
       const report = await storeRaw(source, { receivedAt, act, maxBytes: messageSize }, { blobs, records });
       reports.push({ report, part: part.path, name: part.name, type: part.type, format });
@@ -81,6 +82,12 @@ export function reportParts(
   if (wanted.length === 0)
     throw dmarcError('dmarc.no_report', 'The mail has no attachment, and its text is no report.');
   return { wanted, others: parts.length - wanted.length };
+}
+
+/** The bytes of a part as a report. */
+export function* reportIn(part: MessagePart): Generator<Uint8Array> {
+  yield* part.decoded();
+  if (part.reported) yield reportedMark(part.reported);
 }
 
 interface Looked {

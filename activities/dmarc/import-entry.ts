@@ -2,7 +2,7 @@
 import type { Dependencies } from '../dependencies.ts';
 import type { StepContext } from '../step.ts';
 import type { Arrival } from './describe-report.ts';
-import { reportParts } from './extract-reports.ts';
+import { reportIn, reportParts } from './extract-reports.ts';
 import { publishFrom, type Original } from './publish-report.ts';
 import { once } from './pieces.ts';
 import { quarantine } from './quarantine.ts';
@@ -151,7 +151,7 @@ function mailCandidates(bytes: Buffer, file: File, dependencies: Part): (Candida
   const of: File = { ...file, mail, receivedAt: date === null ? file.receivedAt : timeOf({ modifiedAt: date }, from) };
   try {
     const { wanted } = reportParts(bytes, dependencies.configuration);
-    return wanted.map(({ part: one }) => inHand(Buffer.concat([...one.decoded()]), one.path, of, dependencies));
+    return wanted.map(({ part: one }) => inHand(Buffer.concat([...reportIn(one)]), one.path, of, dependencies));
   } catch (thrown) {
     if (!(thrown instanceof PermanentError)) throw thrown;
     const { code, message } = thrown;

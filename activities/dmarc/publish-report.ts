@@ -8,18 +8,19 @@ import { BlobRef } from '../schemas.ts';
 import type { StepContext } from '../step.ts';
 import type { Dependencies } from '../dependencies.ts';
 import { abridge } from './abridge.ts';
-import { describeReport, NotTaken, type Arrival } from './describe-report.ts';
+import { describeReport, NotTaken, type Arrival, type Described } from './describe-report.ts';
 import { reportLimits, reportQuota } from './limits.ts';
 import { quarantine, ReportMail } from './quarantine.ts';
 import { asBytes } from './raw.ts';
 import { readFiles, type FileRead } from './read-files.ts';
+import type { ReadReport } from './read-report.ts';
 import { newStaging, type Staging } from './staging.ts';
 import type { Turn } from './turns.ts';
 import { DMARC_REFUSALS, dmarcError } from '../../protocols/dmarc/errors.ts';
 import { reportIdOf } from '../../protocols/dmarc/identity.ts';
 import { quotaSender, quotaWords } from '../../protocols/dmarc/quota.ts';
 import { PermanentError } from '../../protocols/errors.ts';
-import { reportOwner, type NewReport, type Publication } from '../../stores/records/dmarc/port.ts';
+import { reportOwner, type NewReport, type Publication, type ReportContent } from '../../stores/records/dmarc/port.ts';
 import { keepBlob } from '../../stores/sweep.ts';
 
 const Published = z.object({
@@ -114,7 +115,7 @@ export async function publishFrom(
   const way: Way = { arrival, original, staging, dependencies };
   try {
     for await (const file of readFiles(await original.read(), reading))
-      published.push(await settle(file, domains, way));
+      published.push(...(await settle(file, domains, way)));
     return published;
   } catch (thrown) {
     if (!(thrown instanceof PermanentError) || thrown.code === 'blob.missing') throw thrown;
@@ -142,35 +143,51 @@ interface Way {
 }
 
 /** One file: published, known already, or refused. */
-async function settle(file: FileRead, domains: string[], way: Way): Promise<Published> {
+async function settle(file: FileRead, domains: string[], way: Way): Promise<Published[]> {
   const { outcome } = file;
+  const orRefuse = async <Result>(work: () => Result | Promise<Result>): Promise<Result | Published> => {
+    try {
+      return await work();
+    } catch (thrown) {
+      if (!(thrown instanceof NotTaken)) throw thrown;
+      await way.staging.discard();
+      return refuse(thrown.refusal, file.name, way);
+    }
+  };
   if ('refusal' in outcome) {
     await way.staging.discard();
-    return refuse(outcome.refusal, file.name, way);
+    return [await refuse(outcome.refusal, file.name, way)];
   }
-  try {
-    return await publish(file, { ...outcome, domains }, way);
-  } catch (thrown) {
-    if (!(thrown instanceof NotTaken)) throw thrown;
-    await way.staging.discard();
-    return refuse(thrown.refusal, file.name, way);
-  }
+  const arrival = { ...way.arrival, id: idOf(way.arrival, file.index), file: file.name };
+  const described = await orRefuse(() => describeReport({ ...outcome, domains }, arrival));
+  if (!Array.isArray(described)) return [described];
+  const settled: Published[] = [];
+  for (const one of described) settled.push(await orRefuse(() => publish(one, file, outcome.report, way)));
+  return settled;
 }
 
-async function publish(file: FileRead, read: Parameters<typeof describeReport>[0], way: Way): Promise<Published> {
+async function publish(
+  { report, content, earlierIdentity }: Described,
+  file: FileRead,
+  read: ReadReport,
+  way: Way,
+): Promise<Published> {
   const { arrival, original, staging, dependencies } = way;
   const { records, blobs } = dependencies;
-  const id = idOf(arrival, file.index);
-  const { report, content } = describeReport(read, { ...arrival, id, file: file.name });
-  const { kind, domain, organization, day } = report;
-  const facts = { file: file.name, kind, domain, organization, day, ...countsOf(read.report) };
+  const { id, kind, domain, organization, day } = report;
+  const facts = { file: file.name, kind, domain, organization, day, ...countsOf(read, content) };
   const known = await records.dmarc.reports.find(report.identity, staging.generation);
+  const earlier =
+    known === undefined && earlierIdentity !== undefined
+      ? await records.dmarc.reports.find(earlierIdentity, staging.generation)
+      : undefined;
+  if (earlier) return shown({ ...facts, state: 'repeated', id: earlier.id });
   if (known && known.id !== id) {
     await staging.discard();
     if (known.sha256 !== report.sha256) return refuse(conflicting(known.id), file.name, way);
     return shown({ ...facts, state: 'repeated', id: known.id });
   }
-  if (original.isMetered && !known) await takeRecords(report, facts.records, dependencies);
+  if (original.isMetered && !known) await takeRecords(report, rowsOf(facts.records, content), dependencies);
   await original.keep();
   const owner = reportOwner(id);
   // Before it is published: whoever reads it later finds its bytes.
@@ -230,15 +247,17 @@ function shown(change: Partial<Published> & Pick<Published, 'state' | 'file'>): 
   return abridge({ ...nothing, organization: null, day: null, records: 0, messages: 0, passed: 0, ...change });
 }
 
-function countsOf(
-  read: Parameters<typeof describeReport>[0]['report'],
-): Pick<Published, 'records' | 'messages' | 'passed'> {
+/** What the report fills the store with. */
+const rowsOf = (records: number, content: ReportContent): number =>
+  content.kind === 'tls' ? content.policies.reduce((sum, one) => sum + one.failures.length, records) : records;
+
+function countsOf(read: ReadReport, content: ReportContent): Pick<Published, 'records' | 'messages' | 'passed'> {
   if (read.kind === 'aggregate') {
     const { records, messages, dmarcPass } = read.aggregate.totals;
     return { records, messages, passed: dmarcPass };
   }
   if (read.kind === 'failure') return { records: 1, messages: read.failure.incidents, passed: 0 };
-  const { policies } = read.tls;
+  const policies = content.kind === 'tls' ? content.policies : read.tls.policies;
   const passed = policies.reduce((sum, one) => sum + one.successful, 0);
   return { records: policies.length, messages: policies.reduce((sum, one) => sum + one.failed, passed), passed };
 }

@@ -1,16 +1,18 @@
 /** One file of what a reporter sent, read by what its bytes are: aggregate (XML), TLS (JSON) or failure report (fields). */
+import { createHash } from 'node:crypto';
 import type { ReportFile } from './open-report.ts';
 import { AggregateReader } from '../../protocols/dmarc/aggregate-reader.ts';
 import type { AggregateRecord, AggregateReport } from '../../protocols/dmarc/aggregate.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
-import { readFailureReport, type FailureReport } from '../../protocols/dmarc/failure.ts';
+import { readFailureReport, withoutMark, type FailureReport } from '../../protocols/dmarc/failure.ts';
 import { MAX_FAILURE_BYTES, MAX_TLS_BYTES, type ReportLimits } from '../../protocols/dmarc/limits.ts';
 import { readTlsReport, type TlsReport } from '../../protocols/dmarc/tls.ts';
 
 export type ReadReport =
   | { kind: 'aggregate'; aggregate: AggregateReport }
   | { kind: 'tls'; tls: TlsReport }
-  | { kind: 'failure'; failure: FailureReport };
+  /** `fields`: hex SHA-256 of them alone, which is that of the whole where nothing is known of the message. */
+  | { kind: 'failure'; failure: FailureReport; fields: string };
 
 export interface ReadOptions {
   limits?: ReportLimits;
@@ -47,7 +49,8 @@ export async function readReport(
   }
   if (format === 'feedback') {
     const document = await collect(bytes, MAX_FAILURE_BYTES, 'failure');
-    return { kind: 'failure', failure: readFailureReport(document, warnings) };
+    const fields = createHash('sha256').update(withoutMark(document)).digest('hex');
+    return { kind: 'failure', failure: readFailureReport(document, warnings), fields };
   }
   if (format === 'empty') throw dmarcError('dmarc.empty', 'There is nothing in it.');
   throw dmarcError('dmarc.not_a_report', `It is ${WORDS[format]}, and no report.`, { format });

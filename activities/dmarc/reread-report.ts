@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Dependencies } from '../dependencies.ts';
 import type { StepContext } from '../step.ts';
 import { keepAnswer } from './keep-answer.ts';
-import { describeReport, NotTaken } from './describe-report.ts';
+import { describeReport, NotTaken, partIdOf, type Described } from './describe-report.ts';
 import { reportLimits } from './limits.ts';
 import { openReport } from './open-report.ts';
 import { quarantine } from './quarantine.ts';
@@ -14,7 +14,9 @@ import { newStaging } from './staging.ts';
 import type { Turn } from './turns.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
 import { PermanentError } from '../../protocols/errors.ts';
-import { rereadAct, type DmarcReport } from '../../stores/records/dmarc/port.ts';
+import { isWithin } from '../../protocols/dmarc/identity.ts';
+import { reportOwner, rereadAct, type DmarcRecords, type DmarcReport } from '../../stores/records/dmarc/port.ts';
+import { keepBlob } from '../../stores/sweep.ts';
 
 type Part = Pick<Dependencies, 'configuration' | 'blobs' | 'records'>;
 
@@ -94,12 +96,24 @@ async function reread(
       }
       const { domain, receivedAt, mail, blob, id } = report;
       const arrival = { report: blob, domain, address: null, receivedAt, mail, act: '', id, file: file.name };
-      const described = describeReport({ report: read, sha256, domains: [domain] }, arrival);
-      const { content } = described;
-      const whole = content.kind === 'aggregate' ? { ...content, records: await staging.rest(place) } : content;
-      const { state } = await inTurn(described.report.identity, () =>
-        records.dmarc.reports.publish(described.report, whole, generation),
+      const { own, merged } = await partsOf(
+        report,
+        { report: read, sha256, domains: [domain] },
+        arrival,
+        records.dmarc,
       );
+      const { content } = own;
+      const whole = content.kind === 'aggregate' ? { ...content, records: await staging.rest(place) } : content;
+      const { state } = await inTurn(own.report.identity, () =>
+        records.dmarc.reports.publish(own.report, whole, generation),
+      );
+      for (const one of merged) {
+        await keepBlob({ blobs, records }, blob, reportOwner(one.report.id), null);
+        const publication = await inTurn(one.report.identity, () =>
+          records.dmarc.reports.publish(one.report, one.content, generation),
+        );
+        if (publication.id !== one.report.id) await records.blobOwners.disown(blob.key, reportOwner(one.report.id));
+      }
       return state === 'published' ? undefined : sameAsAnother(state);
     }
     return dmarcError('dmarc.empty', 'It is not in its stored bytes any more.');
@@ -109,6 +123,36 @@ async function reread(
     await staging.discard();
     return refusal;
   }
+}
+
+/**
+ * What of the file the report is: a TLS report on several domains is one for each of them. An earlier build counted all of
+ * it as one, for the domain of the first; what it counted so and nobody counted besides is `merged`, so that nothing of it
+ * is lost and each counts for its own domain.
+ */
+async function partsOf(
+  report: DmarcReport,
+  read: Parameters<typeof describeReport>[0],
+  arrival: Parameters<typeof describeReport>[1],
+  { queries, reports, domains, generations }: DmarcRecords,
+): Promise<{ own: Described; merged: Described[] }> {
+  const counted =
+    report.kind === 'tls' ? new Set((await queries.reportTls(report.id)).map((one) => one.domain)) : new Set<string>();
+  const beyond = [...counted].filter((name) => !isWithin(name, report.domain));
+  const ours = beyond.length > 0 ? (await domains.list()).map((one) => one.domain) : [];
+  // What was counted stays, also of a domain that was removed.
+  const others = beyond.filter((name) => !ours.some((one) => isWithin(name, one)));
+  const described = describeReport({ ...read, domains: [...read.domains, ...ours, ...others] }, arrival);
+  const found = described.find((one) => one.report.policyDomain === report.policyDomain) ?? described[0];
+  if (!found) throw new Error(`the report ${report.id} is described as nothing`);
+  const current = (await generations.current()).number;
+  const merged: Described[] = [];
+  for (const one of described) {
+    const isOther = one !== found && counted.has(one.report.policyDomain);
+    if (!isOther || (await reports.find(one.report.identity, current))) continue;
+    merged.push({ ...one, report: { ...one.report, id: partIdOf(report, one.report.policyDomain) } });
+  }
+  return { own: { ...found, report: { ...found.report, id: report.id } }, merged };
 }
 
 const sameAsAnother = (state: 'repeated' | 'conflicting'): PermanentError =>

@@ -1,7 +1,9 @@
 /**
  * The machine-readable part of a failure report: what became of one message and why (RFC 5965, 3; RFC 6591, 3; RFC 9991).
- * The message itself is another part of the same mail.
+ * The message itself is another part of the same mail. Nothing of it is kept but a hash of its header, behind the fields,
+ * after an empty line: two reports may have the same fields and be about two messages.
  */
+import { createHash } from 'node:crypto';
 import { fieldBody, splitHeader } from '../mail/header.ts';
 import { normalizeAddress } from './address.ts';
 import { dmarcError } from './errors.ts';
@@ -77,6 +79,19 @@ export function readFailureReport(bytes: Uint8Array, warnings = new Warnings()):
     incidents: /^\d{1,9}$/.test(one('incidents') ?? '') ? Number(one('incidents')) : 1,
     warnings: warnings.list(),
   };
+}
+
+const MARK = '\r\n\r\nReported-Header-SHA256: ';
+const MARK_BYTES = MARK.length + 64 + 2;
+
+/** What is kept behind the fields of the message that they are about. @param header of it */
+export const reportedMark = (header: Uint8Array): Buffer =>
+  Buffer.from(`${MARK}${createHash('sha256').update(header).digest('hex')}\r\n`);
+
+/** The fields as they came: what a report was told by before there was a mark. @param bytes as they are stored */
+export function withoutMark(bytes: Uint8Array): Uint8Array {
+  const fields = bytes.subarray(0, Math.max(0, bytes.length - MARK_BYTES));
+  return Buffer.from(bytes.subarray(fields.length)).toString('latin1').startsWith(MARK) ? fields : bytes;
 }
 
 const bare = (path: string | null): string | null => path?.replace(/^<(.*)>$/, '$1') ?? null;

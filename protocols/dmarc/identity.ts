@@ -20,7 +20,8 @@ export interface ReportName {
 /**
  * The same for a report however often and however packed it comes. The id alone is not enough: RFC 7489 and RFC 9990 make
  * it unique for one reporter only, and some count from one each day. A failure report, and one without an id, is told by
- * its content.
+ * its content: its fields and the hash of the header of the message (`reportedMark`). A TLS report on several domains is one
+ * for each of them.
  */
 export function reportIdentity({ kind, policyDomain, organization, reportId, begin, end, sha256 }: ReportName): string {
   const name = reportId === null || kind === 'failure' ? { sha256 } : { reportId: reportId.trim(), begin, end };

@@ -15,6 +15,8 @@ export interface MessagePart {
   isBody: boolean;
   /** Transfer encoding undone, in pieces. */
   decoded(): Generator<Buffer>;
+  /** Of the fields of a failure report: the header of the message that it is about, where it has that beside it. */
+  reported?: Buffer;
 }
 
 /** Containers in containers; mail programs make three. */
@@ -23,6 +25,8 @@ const NAME_CHARACTERS = 200;
 /** Bytes of a header that are looked at. The guard limits that of the message; parts have some hundred. */
 const HEADER_BYTES = 262_144;
 const PART_HEADER_BYTES = 16_384;
+/** Bytes of the header of a message that was reported: servers take no more. */
+const REPORTED_HEADER_BYTES = 65_536;
 const DEFAULT_TYPE = 'text/plain';
 
 /** A generator, so that whoever counts can stop at any part. */
@@ -39,14 +43,22 @@ function* partsOf(bytes: Buffer, path: string, depth: number, defaultType: strin
     let number = 0;
     // A failure report has the message that failed in it, which is no report (RFC 6591, 3).
     let isFeedback = false;
+    let feedback: MessagePart | undefined;
     for (const part of split(body, boundary)) {
       number += 1;
       const inner = readContent(splitHeader(part.subarray(0, PART_HEADER_BYTES)).fields, DEFAULT_TYPE).type;
       isFeedback ||= inner === 'message/feedback-report';
-      if (isFeedback && (inner === 'message/rfc822' || inner === 'text/rfc822-headers')) continue;
+      const isReported = isFeedback && REPORTED.has(inner);
+      if (feedback) yield isReported ? { ...feedback, reported: reportedHeader(part) } : feedback;
+      feedback = undefined;
+      if (isReported) continue;
       const partType = type === 'multipart/digest' ? 'message/rfc822' : DEFAULT_TYPE;
-      yield* partsOf(part, path === '' ? String(number) : `${path}.${number}`, depth + 1, partType);
+      const parts = partsOf(part, path === '' ? String(number) : `${path}.${number}`, depth + 1, partType);
+      // The message that it is about is the part after it (RFC 6591, 3).
+      if (inner === 'message/feedback-report') feedback = parts.next().value ?? undefined;
+      else yield* parts;
     }
+    if (feedback) yield feedback;
     return;
   }
   // A mail that was forwarded as an attachment. RFC 2046, 5.2.1 allows it no encoding; mail programs break that.
@@ -61,6 +73,22 @@ function* partsOf(bytes: Buffer, path: string, depth: number, defaultType: strin
     isBody: content.name === null && !content.isAttachment && type.startsWith('text/'),
     decoded: () => decode(body, content.encoding),
   };
+}
+
+const REPORTED: ReadonlySet<string> = new Set(['message/rfc822', 'text/rfc822-headers']);
+
+function reportedHeader(part: Buffer): Buffer {
+  const { fields, bodyOffset } = splitHeader(part.subarray(0, PART_HEADER_BYTES));
+  const { encoding } = readContent(fields, DEFAULT_TYPE);
+  const begun: Buffer[] = [];
+  let size = 0;
+  for (const piece of decode(part.subarray(bodyOffset), encoding)) {
+    begun.push(piece);
+    size += piece.length;
+    if (size >= REPORTED_HEADER_BYTES) break;
+  }
+  const message = Buffer.concat(begun).subarray(0, REPORTED_HEADER_BYTES);
+  return message.subarray(0, splitHeader(message).bodyOffset);
 }
 
 interface Content {

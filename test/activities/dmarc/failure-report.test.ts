@@ -6,9 +6,10 @@ import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { openDependencies, type OpenDependencies } from '../../../activities/open.ts';
 import { resolveAddresses } from '../../../stores/configuration/addresses.ts';
+import { reportIdentity } from '../../../protocols/dmarc/identity.ts';
 import { Configuration } from '../../../stores/configuration/schema.ts';
 import { reportAbout } from './hostile.ts';
-import { ingest, mailWith } from './mails.ts';
+import { ingest, mailWith, RECEIVED_AT, stepContext, stored } from './mails.ts';
 
 let folder: string;
 let dependencies: OpenDependencies;
@@ -33,11 +34,18 @@ interface Failed {
   from?: string;
   to?: string;
   incidents?: number;
+  messageId?: string;
 }
 
 /** As RFC 6591, appendix B has it: words for people, fields for machines, and the message that failed. */
 function failureMail(failed: Failed = {}): Buffer {
-  const { about = domain, from = `ceo@${about}`, to = 'ann@receiver.example', incidents = 1 } = failed;
+  const {
+    about = domain,
+    from = `ceo@${about}`,
+    to = 'ann@receiver.example',
+    incidents = 1,
+    messageId = '1@x',
+  } = failed;
   return Buffer.from(
     [
       'From: reports@receiver.test',
@@ -67,6 +75,7 @@ function failureMail(failed: Failed = {}): Buffer {
       '--b',
       'Content-Type: message/rfc822',
       '',
+      `Message-ID: <${messageId}>`,
       `From: The Boss <${from}>`,
       `To: <${to}>`,
       'Subject: You are dismissed',
@@ -108,6 +117,29 @@ it('tells of it once, however often it comes', async () => {
   expect(await take(failureMail())).toMatchObject([{ state: 'published' }]);
   expect(await take(failureMail(), 'again')).toMatchObject([{ state: 'repeated' }]);
   expect(await failures()).toHaveLength(1);
+});
+
+it('tells of each message, also where the fields say the same of two', async () => {
+  expect(await take(failureMail())).toMatchObject([{ state: 'published' }]);
+  expect(await take(failureMail({ messageId: '2@x' }), 'second')).toMatchObject([{ state: 'published' }]);
+  expect(await take(failureMail({ messageId: '2@x' }), 'again')).toMatchObject([{ state: 'repeated' }]);
+  expect(await failures()).toHaveLength(2);
+});
+
+it('that an earlier build knew by its fields alone does not count again', async () => {
+  const { reports, queries, generations } = dependencies.records.dmarc;
+  const fields = Buffer.from(/Feedback-Type[^]*?(?=\r\n--b)/.exec(failureMail().toString())?.[0] ?? '');
+  const { publishReport } = await import('../../../activities/dmarc/publish-report.ts');
+  const report = await stored(fields, dependencies, 'dmarc/2026/11');
+  const input = publishReport.input.parse({ report, domain, receivedAt: RECEIVED_AT, act: 'earlier' });
+  const { reports: earlier } = await publishReport.run(input, dependencies, stepContext('earlier'));
+  expect(earlier).toMatchObject([{ state: 'published' }]);
+  expect(await take(failureMail())).toMatchObject([{ state: 'repeated', id: earlier[0]?.id }]);
+  expect(await failures()).toHaveLength(1);
+  // Its bytes give it the name that it has.
+  const { number } = await generations.current();
+  const kept = await queries.report(earlier[0]?.id ?? '');
+  expect(await reports.find(reportIdentity(kept!), number)).toMatchObject({ id: kept?.id });
 });
 
 it('is kept as its fields, without the message that it is about', async () => {
