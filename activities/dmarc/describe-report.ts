@@ -7,6 +7,7 @@ import { dmarcError } from '../../protocols/dmarc/errors.ts';
 import { dayOf, isWithin, PARSER_VERSION, reportIdentity, reportIdOf } from '../../protocols/dmarc/identity.ts';
 import { MAX_AHEAD_SECONDS } from '../../protocols/dmarc/limits.ts';
 import type { PermanentError } from '../../protocols/errors.ts';
+import type { Way } from '../../protocols/dmarc/way.ts';
 import type { NewReport, ReportContent } from '../../stores/records/dmarc/port.ts';
 
 /** What came, and from where. */
@@ -16,6 +17,8 @@ export interface Arrival {
   address: string | null;
   receivedAt: string;
   mail: z.output<typeof ReportMail> | null;
+  /** Unknown of what an earlier build began. */
+  way?: Way;
   /** The same again gives the same ids. */
   act: string;
 }
@@ -67,8 +70,9 @@ export const partIdOf = ({ receivedAt, id }: { receivedAt: string; id: string },
 function describe(
   { content, ...facts }: Facts,
   { report: read, sha256, domains }: Read,
-  { domain: wanted, receivedAt, mail, report: blob, id, file }: Arrival & { id: string; file: string | null },
+  { domain: wanted, receivedAt, mail, way, report: blob, id, file }: Arrival & { id: string; file: string | null },
 ): Described {
+  const details = way === undefined ? facts.details : { ...facts.details, way };
   const domain = nearest(facts.policyDomain, domains);
   if (domain === undefined) throw foreign(facts.policyDomain, wanted);
   const { kind } = read;
@@ -76,7 +80,21 @@ function describe(
   const identity = reportIdentity({ ...facts, kind, sha256 });
   const day = dayOf(begin, end);
   return {
-    report: { ...facts, id, identity, kind, domain, day, receivedAt, sha256, blob, file, mail, parser: PARSER_VERSION },
+    report: {
+      ...facts,
+      details,
+      id,
+      identity,
+      kind,
+      domain,
+      day,
+      receivedAt,
+      sha256,
+      blob,
+      file,
+      mail,
+      parser: PARSER_VERSION,
+    },
     content,
     ...(read.kind === 'failure' && read.fields !== sha256
       ? { earlierIdentity: reportIdentity({ ...facts, kind, sha256: read.fields }) }

@@ -180,7 +180,7 @@ function candidate(
 ): Candidate {
   // Of this job and place: tried again it is the same, and the same bytes in another place are a repeat.
   const act = `import/${from.job}/${id}/${place}`;
-  const arrival: Arrival = { report, domain: null, address: null, receivedAt, mail, act };
+  const arrival: Arrival = { report, domain: null, address: null, receivedAt, mail, way: 'import', act };
   const original = {
     ...way,
     name,

@@ -18,7 +18,8 @@ import { newStaging, type Staging } from './staging.ts';
 import type { Turn } from './turns.ts';
 import { DMARC_REFUSALS, dmarcError } from '../../protocols/dmarc/errors.ts';
 import { reportIdOf } from '../../protocols/dmarc/identity.ts';
-import { quotaSender, quotaWords } from '../../protocols/dmarc/quota.ts';
+import { HTTPS_SENDER, quotaSender, quotaWords } from '../../protocols/dmarc/quota.ts';
+import { WAYS } from '../../protocols/dmarc/way.ts';
 import { PermanentError } from '../../protocols/errors.ts';
 import { reportOwner, type NewReport, type Publication, type ReportContent } from '../../stores/records/dmarc/port.ts';
 import { keepBlob } from '../../stores/sweep.ts';
@@ -55,10 +56,11 @@ export const publishReport = defineStep({
     address: z.string().nullable().default(null).describe('The address that they came to.'),
     receivedAt: z.iso.datetime().optional().describe('When they came; now where it is not said.'),
     mail: ReportMail.nullable().default(null).describe('The mail that they came with.'),
+    way: z.enum(WAYS).optional().describe('How they came.'),
     metered: z
       .boolean()
       .default(true)
-      .describe('Whether what came by mail is counted against dmarc.quota; not where a person publishes it.'),
+      .describe('Whether what came by mail or HTTPS is counted against dmarc.quota; not where a person publishes it.'),
     act: z.string().max(300).optional().describe('Names this publication: the same again gives the same ids.'),
   }),
   output: z.object({ reports: z.array(Published) }),
@@ -202,17 +204,17 @@ async function publish(
 }
 
 /**
- * What came by mail has a quota, since anyone can send it; what somebody publishes who may has none, and the same again
+ * What came by mail or HTTPS has a quota, since anyone can send it; what somebody publishes who may has none, and the same again
  * adds nothing.
  * @throws NotTaken `dmarc.over_quota`
  */
 async function takeRecords(
-  { id, domain, mail }: NewReport,
+  { id, domain, mail, details }: NewReport,
   count: number,
   { configuration, records: { dmarc } }: Part,
 ): Promise<void> {
-  if (mail === null) return;
-  const sender = quotaSender(mail.authentication);
+  if (mail === null && details.way !== 'https') return;
+  const sender = mail === null ? HTTPS_SENDER : quotaSender(mail.authentication);
   const intake = { id, domain, sender, mails: 0, bytes: 0, records: count };
   const over = await dmarc.intake.take(intake, reportQuota(configuration), new Date().toISOString());
   if (over) throw new NotTaken(dmarcError('dmarc.over_quota', quotaWords(over, sender, domain)));

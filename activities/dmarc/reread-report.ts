@@ -94,8 +94,9 @@ async function reread(
         await staging.discard();
         continue;
       }
-      const { domain, receivedAt, mail, blob, id } = report;
-      const arrival = { report: blob, domain, address: null, receivedAt, mail, act: '', id, file: file.name };
+      const { domain, receivedAt, mail, blob, id, details } = report;
+      const { way } = details;
+      const arrival = { report: blob, domain, address: null, receivedAt, mail, way, act: '', id, file: file.name };
       const { own, merged } = await partsOf(
         report,
         { report: read, sha256, domains: [domain] },

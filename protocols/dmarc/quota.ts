@@ -27,6 +27,9 @@ export interface OverQuota {
   limit: number;
 }
 
+/** Who all that comes by HTTPS is counted for: nobody vouches for any of it. No domain is called so. */
+export const HTTPS_SENDER = 'HTTPS';
+
 /**
  * Who a mail is counted for: a domain that vouches for it, so that nobody uses up what is another's. What none vouches for
  * is counted together, as ''.

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { Dependencies } from '../../activities/dependencies.ts';
 import { BlobRef } from '../../activities/schemas.ts';
 import { PermanentError } from '../../protocols/errors.ts';
+import type { Way } from '../../protocols/dmarc/way.ts';
 import { inline } from '../../protocols/markdown.ts';
 import type { MailActivity } from '../../stores/records/port.ts';
 import { keepBlob } from '../../stores/sweep.ts';
@@ -27,6 +28,7 @@ export function ingestionInput(record: MailActivity): IngestDmarcReportInput {
     });
   return {
     kind: 'mail',
+    way: 'mail',
     message: blob,
     activityId: record.id,
     domain: action.domain,
@@ -64,7 +66,13 @@ const SUMMARY_CHARACTERS = 130;
 
 /** What a run shows of itself. */
 export function ingestionLabels(input: IngestDmarcReportInput) {
-  const from = input.again ? 'quarantine' : input.address === null ? 'HTTPS' : input.sender || '<>';
+  const from = input.again
+    ? 'quarantine'
+    : input.way === 'hand'
+      ? 'by hand'
+      : input.address === null
+        ? 'HTTPS'
+        : input.sender || '<>';
   const subject = input.subject ? `: ${input.subject}` : '';
   return {
     staticSummary: `${from} -> reports about ${input.domain}${subject}`.slice(0, SUMMARY_CHARACTERS),
@@ -89,11 +97,13 @@ const KEEP = 30 * 86_400_000;
 
 /**
  * The run of something that did not come by our SMTP port; the same again meets the same run.
+ * @param way how it came
  * @throws PermanentError `dmarc.domain_missing`, `blob.missing`, `input.invalid`
  */
 export async function givenReportRun(
   given: z.output<typeof GivenReport>,
   { blobs, records }: Pick<Dependencies, 'blobs' | 'records'>,
+  way: Way = 'hand',
 ): Promise<{ id: string; input: IngestDmarcReportInput }> {
   const { message, kind } = given;
   const wanted = given.domain.toLowerCase();
@@ -103,7 +113,7 @@ export async function givenReportRun(
   const id = ingestDmarcReportId(key);
   await keepForRun(id, message, { blobs, records });
   const nobody = { activityId: null, address: null, sender: '', headerFrom: null, subject: null, authentication: null };
-  return { id, input: { ...nobody, kind, message, domain: wanted, receivedAt: new Date().toISOString() } };
+  return { id, input: { ...nobody, kind, way, message, domain: wanted, receivedAt: new Date().toISOString() } };
 }
 
 /** Keeps the bytes for the run, which keeps what it needs for longer itself. */

@@ -6,11 +6,12 @@
 import { createHash } from 'node:crypto';
 import type { Context } from 'hono';
 import { rawPrefix } from '../../activities/dmarc/raw.ts';
-import { reportQuota } from '../../activities/dmarc/limits.ts';
+import { reportLimits, reportQuota } from '../../activities/dmarc/limits.ts';
+import { openReport } from '../../activities/dmarc/open-report.ts';
 import { quarantine } from '../../activities/dmarc/quarantine.ts';
 import { detectFormat, type Format } from '../../protocols/dmarc/detect.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
-import { quotaWords, type OverQuota } from '../../protocols/dmarc/quota.ts';
+import { HTTPS_SENDER, quotaWords, type OverQuota } from '../../protocols/dmarc/quota.ts';
 import { PermanentError, TemporaryError } from '../../protocols/errors.ts';
 import { taskQueues } from '../../workflows/mail/contract.ts';
 import { givenReportRun, startIngestion } from '../dmarc/ingestion.ts';
@@ -29,8 +30,6 @@ const TYPES: ReadonlySet<string> = new Set([
 ]);
 const MINUTE = 60_000;
 const HOUR = 3_600_000;
-/** The sender in the quota of an address: all of them together, since nobody vouches for one. */
-const HTTPS = 'HTTPS';
 
 type Post = HttpContext['configuration']['dmarc']['post'];
 
@@ -195,18 +194,18 @@ async function take(bytes: Buffer, domain: string, context: HttpContext): Promis
   // The same again counts once: reporters repeat what they have no answer to.
   const act = `post/${domain}/${createHash('sha256').update(bytes).digest('hex')}`;
   const amount = { mails: 1, bytes: bytes.length, records: 0 };
-  const intake = { id: act, domain, sender: HTTPS, ...amount };
+  const intake = { id: act, domain, sender: HTTPS_SENDER, ...amount };
   demandRoom(await dependencies.records.dmarc.intake.take(intake, reportQuota(configuration), receivedAt), domain);
   const prefix = rawPrefix(receivedAt);
   const blob = await dependencies.blobs.write(once(bytes), { prefix, maxBytes: bytes.length });
-  const refusal = refusalOf(detectFormat(bytes));
+  const refusal = await refusalOf(bytes, configuration);
   if (refusal) {
     const { code, message } = refusal;
     const nobody = { address: null, sender: null, file: null, mail: null };
     await quarantine({ ...nobody, act, domain, receivedAt, code, message, blob }, dependencies);
     throw refusal;
   }
-  const { id, input } = await givenReportRun({ message: blob, kind: 'report', domain }, dependencies);
+  const { id, input } = await givenReportRun({ message: blob, kind: 'report', domain }, dependencies, 'https');
   const { main } = taskQueues(configuration.temporal.taskQueue);
   await askTemporal(context, () => startIngestion(temporal, main, id, input));
 }
@@ -216,18 +215,35 @@ function demandRoom(over: OverQuota | undefined, domain: string): void {
   if (!over) return;
   throw new TemporaryError({
     code: 'dmarc.over_quota',
-    message: quotaWords(over, HTTPS, domain),
+    message: quotaWords(over, HTTPS_SENDER, domain),
     fix: 'Send it again later (RFC 8460, 5.5).',
     retryAfterMs: HOUR,
   });
 }
 
-function refusalOf(format: Format): PermanentError | undefined {
-  if (format === 'gzip' || format === 'json') return undefined;
-  return dmarcError('dmarc.not_a_report', `It is ${format}, and no gzip or JSON, which a report on TLS is.`, {
-    format,
-  });
+/** Reports on TLS and nothing else come this way: an aggregate report has an address for mail. */
+async function refusalOf(
+  bytes: Buffer,
+  configuration: HttpContext['configuration'],
+): Promise<PermanentError | undefined> {
+  const packed = detectFormat(bytes);
+  if (packed === 'json') return undefined;
+  if (packed !== 'gzip') return notTls(packed, `It is ${packed}, and no gzip or JSON, which a report on TLS is.`);
+  try {
+    // Its beginning is unpacked, and no more.
+    for await (const { format } of openReport(once(bytes), reportLimits(configuration)))
+      return format === 'json'
+        ? undefined
+        : notTls(format, `Unpacked it is ${format}, and no JSON, which a report on TLS is.`);
+    return undefined;
+  } catch (thrown) {
+    if (thrown instanceof PermanentError) return thrown;
+    throw thrown;
+  }
 }
+
+const notTls = (format: Format, message: string): PermanentError =>
+  dmarcError('dmarc.not_a_report', message, { format });
 
 async function* once(bytes: Buffer): AsyncGenerator<Uint8Array> {
   yield bytes;

@@ -1,5 +1,6 @@
 /** The contract of the reports' domain: workflow name, id builder, input and result. */
 import type { Authentication } from '../../stores/records/port.ts';
+import type { Way } from '../../protocols/dmarc/way.ts';
 import type { BlobRef } from '../../stores/blobs/port.ts';
 import type { ReportMail } from '../../stores/records/dmarc/port.ts';
 import type { Origin } from '../contract.ts';
@@ -18,7 +19,9 @@ export interface IngestDmarcReportInput {
   activityId: string | null;
   /** The domain that the reports must be about. */
   domain: string;
-  /** The report address; null for what came by HTTPS. */
+  /** How it came; runs of an earlier build do not say it. */
+  way?: Way;
+  /** The report address; null for what came to none. */
   address: string | null;
   sender: string;
   headerFrom: string | null;

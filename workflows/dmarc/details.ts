@@ -15,7 +15,9 @@ export function describeIngestion(
   const { domain, sender, kind, authentication } = input;
   const from = inline(sender || 'the null sender');
   const again = input.again ? `What was in quarantine, asked for by ${inline(input.again.by)},` : undefined;
-  const way = again ?? (kind === 'mail' ? `Mail from ${from}` : 'A report by HTTPS');
+  const way =
+    again ??
+    (input.way === 'hand' ? 'What was given by hand' : kind === 'mail' ? `Mail from ${from}` : 'A report by HTTPS');
   const lines = [`**${inline(state)}.** ${way} for reports about ${inline(domain)}${fromLine(input.origin)}.`];
   if (authentication) {
     const { spf, dkim, dmarc } = authentication;

@@ -108,6 +108,7 @@ async function publishFile(input: IngestDmarcReportInput, file: File): Promise<I
   const { domain, address, receivedAt } = input;
   const publication = {
     ...{ report, domain, address, receivedAt, mail: mailOf(input), act: actOf(file) },
+    ...(input.way ? { way: input.way } : {}),
     // A person wants it, so that no stranger uses up anything.
     ...(input.again ? { metered: false } : {}),
   };

@@ -11,6 +11,7 @@ import {
   type PolicyPublished as ReportedPolicy,
 } from '../../../protocols/dmarc/aggregate.ts';
 import type { TlsFailure as ReportedTlsFailure, TlsPolicy as ReportedTlsPolicy } from '../../../protocols/dmarc/tls.ts';
+import { WAYS } from '../../../protocols/dmarc/way.ts';
 import { WARNING_CODES, type ReportWarning } from '../../../protocols/dmarc/warnings.ts';
 import { INGESTION_OUTCOMES, type IngestDmarcReportResult } from '../../../workflows/dmarc/contract.ts';
 import type * as port from '../../../stores/records/dmarc/port.ts';
@@ -193,6 +194,7 @@ export const Report = z.object({
     metadata: z.object({ extraContactInfo: Text, generator: Text, errors: z.array(z.string()) }).optional(),
     extensions: z.array(z.unknown()).optional(),
     contact: Text.optional(),
+    way: z.enum(WAYS).optional().describe('How it came; not said of those that an earlier build published.'),
   }),
   warnings: z.array(Warning),
   records: Count,

@@ -6,6 +6,7 @@ import type { AggregateRecord, PolicyPublished, ReportMetadata } from '../../../
 import type { Amount, OverQuota, Quota } from '../../../protocols/dmarc/quota.ts';
 import type { FailureReport } from '../../../protocols/dmarc/failure.ts';
 import type { TlsPolicy } from '../../../protocols/dmarc/tls.ts';
+import type { Way } from '../../../protocols/dmarc/way.ts';
 import type { ReportWarning } from '../../../protocols/dmarc/warnings.ts';
 import type { Authentication } from '../../../protocols/mail/authentication.ts';
 import type { BlobRef } from '../../blobs/port.ts';
@@ -113,6 +114,8 @@ export interface ReportDetails {
   /** Of the report itself, in the words of the reporter; those of records are with the records. */
   extensions?: unknown[];
   contact?: string | null;
+  /** Unknown of those that an earlier build published. */
+  way?: Way;
 }
 
 /** One to be published. `identity` is `reportIdentity` of it. */

@@ -10,6 +10,7 @@ import { PARSER_VERSION, reportIdentity } from '../../../protocols/dmarc/identit
 import { readTlsReport } from '../../../protocols/dmarc/tls.ts';
 import { resolveAddresses } from '../../../stores/configuration/addresses.ts';
 import { Configuration } from '../../../stores/configuration/schema.ts';
+import type { Way } from '../../../protocols/dmarc/way.ts';
 import type { DmarcReport } from '../../../stores/records/dmarc/port.ts';
 import { ingest, mailWith, RECEIVED_AT, stepContext, stored } from './mails.ts';
 
@@ -53,9 +54,9 @@ const reportOn = (...policies: object[]) =>
   );
 
 /** As an import, a node or a step does it: without a domain that it must be about. */
-async function publish(bytes: Buffer, act: string, mail: DmarcReport['mail'] = null) {
+async function publish(bytes: Buffer, act: string, mail: DmarcReport['mail'] = null, way?: Way) {
   const report = await stored(bytes, dependencies, 'dmarc/2026/11');
-  const input = publishReport.input.parse({ report, receivedAt: RECEIVED_AT, act, mail });
+  const input = publishReport.input.parse({ report, receivedAt: RECEIVED_AT, act, mail, way });
   return (await publishReport.run(input, dependencies, stepContext(act))).reports;
 }
 const byMail = (bytes: Buffer, domain: string, act: string) => ingest(mailWith({ bytes }), domain, act, dependencies);
@@ -131,6 +132,16 @@ it('that an earlier build counted as one for the first domain is taken apart whe
   await readAllAnew();
   expect(await byMail(bytes, b, `to-${b}`)).toMatchObject([{ state: 'repeated', domain: b }]);
   expect(await sessions()).toEqual([10, 100]);
+});
+
+it('by HTTPS uses up the quota of all that comes so', async () => {
+  const take = (failures: number) => publish(reportOn(policy(a, 1, failures)), `https-${failures}-${a}`, null, 'https');
+  expect(await take(45)).toMatchObject([{ state: 'refused', code: 'dmarc.over_quota' }]);
+  const [published] = await take(30);
+  expect(await dependencies.records.dmarc.queries.report(published?.id ?? '')).toMatchObject({
+    mail: null,
+    details: { way: 'https' },
+  });
 });
 
 it('uses up the quota with its failures, which are rows as records are', async () => {

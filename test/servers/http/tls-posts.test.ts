@@ -17,7 +17,7 @@ beforeAll(async () => {
   service = await startService({
     configuration: {
       http: { publicUrl: 'https://reports.test/switchyard/' },
-      dmarc: { post: { size: SIZE, wait: WAIT, perMinute: 20 }, quota: { sender: { mails: 3 } } },
+      dmarc: { post: { size: SIZE, wait: WAIT, perMinute: 20 }, quota: { sender: { mails: 4 } } },
     },
   });
   await service.records.rules.applyDeclared([{ domain: 'mail.test', rules: [] }]);
@@ -88,6 +88,12 @@ it('what is neither gzip nor JSON is told so at once and kept in quarantine, wha
   await blobs.close();
 });
 
+it('a gzip in which is no report on TLS is told so too: aggregate reports come by mail', async () => {
+  const sent = await post(gzipSync('<feedback><report_metadata/></feedback>'));
+  expect(sent).toMatchObject({ status: 422, json: { code: 'dmarc.not_a_report', format: 'xml' } });
+  expect((await quarantined())[0]).toBe('dmarc.not_a_report');
+});
+
 it('without a Temporal server it is 503: nothing is accepted that no run reads', async () => {
   const answer = await post(gzipSync('{}'));
   expect(answer).toMatchObject({ status: 503, json: { code: 'temporal.unavailable' } });
@@ -95,10 +101,10 @@ it('without a Temporal server it is 503: nothing is accepted that no run reads',
 });
 
 it('over the quota of its address it is 429, but what is sent again has its room', async () => {
-  // Two that were refused and one that waits for a run have all of it.
-  const fourth = await post('{"fourth": 1}');
-  expect(fourth).toMatchObject({ status: 429, json: { code: 'dmarc.over_quota' } });
-  expect(fourth.json.detail).toContain('from HTTPS have reached the limit of a day: 3 mails');
+  // Three that were refused and one that waits for a run have all of it.
+  const fifth = await post('{"fifth": 1}');
+  expect(fifth).toMatchObject({ status: 429, json: { code: 'dmarc.over_quota' } });
+  expect(fifth.json.detail).toContain('from HTTPS have reached the limit of a day: 4 mails');
   expect(await post('PK\x03\x04')).toMatchObject({ status: 422 });
 });
 

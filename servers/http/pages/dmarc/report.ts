@@ -75,7 +75,7 @@ function facts(report: DmarcReport): [string, string | Html][] {
     ...(policy ? [['Policy found', policyWords(policy)] as [string, Html]] : []),
     [
       'Came',
-      html`${moment(report.receivedAt, 'full')}${mail ? html` by mail from ${mail.sender || 'the null sender'}` : ', not by mail'}`,
+      html`${moment(report.receivedAt, 'full')}${mail ? html` by mail from ${mail.sender || 'the null sender'}` : ''}${wayWords(report)}`,
     ],
     ...(mail?.authentication ? [['The mail itself', verdictTags(mail.authentication)] as [string, Html]] : []),
     ...(details.form ? [['Form', details.form === 'rfc9990' ? 'RFC 9990' : 'RFC 7489'] as [string, string]] : []),
@@ -93,6 +93,13 @@ function facts(report: DmarcReport): [string, string | Html][] {
     ],
   ];
 }
+
+/** Of what came by mail its sender says it. */
+function wayWords({ details: { way }, mail }: DmarcReport): string {
+  if (way === undefined) return mail ? '' : ', not by mail';
+  return way === 'mail' && mail ? '' : `, ${WAY_WORDS[way]}`;
+}
+const WAY_WORDS = { mail: 'by mail', https: 'by HTTPS', import: 'imported', hand: 'given by hand' } as const;
 
 const iso = (seconds: number): string => new Date(seconds * 1_000).toISOString();
 
