@@ -160,7 +160,8 @@ function print(records: Publication[], domain: string, { zone, json }: { zone: b
   else if (zone) process.stdout.write(records.map(({ zoneFile }) => `${zoneFile}\n`).join(''));
   else {
     process.stdout.write(
-      `Publish these for ${domain}. A domain has one SPF record: add ours to yours if there is one.\n\n`,
+      `Publish these for ${domain}. A domain has one SPF and one DMARC record:
+add ours to your SPF record if there is one, and keep your DMARC record.\n\n`,
     );
     process.stdout.write(records.map(pasteable).join(''));
     process.stdout.write(
