@@ -53,7 +53,7 @@ export function withoutRest(bytes: Buffer): Buffer {
 
 /** A file in a zip. */
 export interface ZipMember {
-  /** Untrusted text. */
+  /** Untrusted text, as long as it is shown. */
   name: string;
   /** Bytes unpacked, which it is held to. */
   size: number;
@@ -70,8 +70,8 @@ export async function* zipMembers(bytes: Buffer, members: number): AsyncGenerato
   const zip = await openZip(bytes, members);
   for (let entry = await nextEntry(zip); entry; entry = await nextEntry(zip)) {
     const one = entry;
-    const name = one.fileNameRaw.toString();
-    if (name.endsWith('/')) continue;
+    if (one.fileNameRaw.at(-1) === SLASH) continue;
+    const name = one.fileNameRaw.toString().slice(0, NAME_CHARACTERS);
     const open = async () => (isSmall(one) ? unzipSmall(bytes, zip, one) : unzipStream(zip, one));
     yield { name, size: one.uncompressedSize, open };
   }
@@ -155,6 +155,10 @@ function unpackingError(thrown: unknown, container: 'zip' | 'gzip'): unknown {
       );
 }
 
+/** A name is shown and kept: those of reports have some hundred characters, a zip may say 65,535. */
+const NAME_CHARACTERS = 200;
+/** Ends the names of folders (APPNOTE, 4.4.17). */
+const SLASH = 0x2f;
 /** Of a member of a zip (APPNOTE, 4.4.5). */
 const DEFLATED = 8;
 /** As large as what the parser takes at once. */

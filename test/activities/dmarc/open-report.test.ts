@@ -154,6 +154,11 @@ describe('reports are read', () => {
     expect(await read(evil)).toEqual([{ container: 'zip', name: '../b.xm', records: 1, warnings: [] }]);
   });
 
+  it('from a zip with a name that is longer than is shown', async () => {
+    const bytes = await zipOf({ [`${'n'.repeat(60_000)}.xml`]: REPORT });
+    expect(await read(bytes)).toMatchObject([{ name: 'n'.repeat(200), records: 1 }]);
+  });
+
   it('each of a zip of several, with its own warnings', async () => {
     const odd = feedback(metadata() + POLICY + record() + 'x');
     expect(await read(await zipOf({ 'a.xml': odd, 'b.xml': REPORT }))).toMatchObject([
