@@ -70,6 +70,20 @@ export interface SourceCounts extends Counts {
   lastDay: string;
 }
 
+/** Which addresses are asked for. */
+export interface WantedSources {
+  /** Of this service alone; '' is what no rule names. */
+  service?: string;
+  source?: string;
+  /** Only those with messages that failed, most failed first. */
+  failing?: boolean;
+  /** Only those that were not seen before the range. */
+  isNew?: boolean;
+  /** So many of the first are left out. */
+  skip?: number;
+  limit?: number;
+}
+
 /**
  * What a stricter `p` would have done to the messages that were reported. It rules names below the domain too, unless the
  * record has `sp` for them or they have a record of their own (RFC 9989, 4.7).
@@ -177,16 +191,7 @@ export interface DmarcQueries {
    * `isNew`: only those not seen before the range (with `service`, as of that service); the figures are of the range all the
    * same. `skip`: without so many of the first, for the pages after.
    */
-  sources(
-    range: Range & {
-      service?: string;
-      source?: string;
-      failing?: boolean;
-      isNew?: boolean;
-      skip?: number;
-      limit?: number;
-    },
-  ): Promise<SourceCounts[]>;
+  sources(range: Range & WantedSources): Promise<SourceCounts[]>;
   /**
    * All of them, by address, some hundred at a time.
    * @throws TemporaryError `dmarc.generation_over`: they were read anew meanwhile, and what was given is not all

@@ -10,20 +10,7 @@ import { pageSize, type Database } from '../tables.ts';
 import { currentGeneration } from './generation.ts';
 import { dmarcHostRecords } from './hosts.ts';
 import { inOneState } from './one-state.ts';
-import type { Counts, Range, SourceCounts } from './queries-port.ts';
-
-export interface Wanted {
-  /** Of this service alone; '' is what no rule names. */
-  service?: string;
-  source?: string;
-  /** Only those with messages that failed, most failed first. */
-  failing?: boolean;
-  /** Only those that were not seen before the range. */
-  isNew?: boolean;
-  /** So many of the first are left out. */
-  skip?: number;
-  limit?: number;
-}
+import type { Counts, Range, SourceCounts, WantedSources } from './queries-port.ts';
 
 /** How many times as many candidates are looked at, when the first were not enough. */
 const MORE = 4;
@@ -31,7 +18,7 @@ const MORE = 4;
 const AT_ONCE = 500;
 
 /** Most messages first, then by address. */
-export async function largestSources(database: Database, range: Range, wanted: Wanted): Promise<SourceCounts[]> {
+export async function largestSources(database: Database, range: Range, wanted: WantedSources): Promise<SourceCounts[]> {
   const generation = await generationNow(database);
   const skip = wanted.skip ?? 0;
   const end = skip + pageSize(wanted.limit);
@@ -57,7 +44,7 @@ export async function largestSources(database: Database, range: Range, wanted: W
 export const everySource = (
   database: Database,
   range: Range,
-  wanted: Pick<Wanted, 'service' | 'failing'>,
+  wanted: Pick<WantedSources, 'service' | 'failing'>,
 ): AsyncGenerator<SourceCounts[]> =>
   inPages(database, async (state, generation, after) => {
     const candidates = await candidatesOf(state, generation, range, wanted)
@@ -98,7 +85,7 @@ async function* inPages(
 /** Those that were first seen on or after a day: all that was ever reported of them is new. */
 export async function newestSources(
   database: Database,
-  { domain, since, failing, limit, skip = 0 }: NewWanted & Pick<Wanted, 'limit' | 'skip'>,
+  { domain, since, failing, limit, skip = 0 }: NewWanted & Pick<WantedSources, 'limit' | 'skip'>,
 ): Promise<SourceCounts[]> {
   const generation = await generationNow(database);
   const query = newOf(database, generation, { domain, since, failing })
@@ -163,7 +150,7 @@ function candidatesOf(
   database: Database,
   generation: number,
   { domain, from, to }: Range,
-  { service, source, failing, isNew }: Wanted,
+  { service, source, failing, isNew }: WantedSources,
 ) {
   let query = database
     .selectFrom(service === undefined ? 'dmarc_sources' : 'dmarc_service_sources')
@@ -185,7 +172,7 @@ async function sumUp(
   generation: number,
   { domain, from, to }: Range,
   candidates: Candidate[],
-  { service }: Wanted,
+  { service }: WantedSources,
   known: Map<string, Counts>,
 ): Promise<void> {
   const straddling: string[] = [];
@@ -212,17 +199,17 @@ async function sumUp(
 /** PostgreSQL's sum of a bigint is a numeric, which reads as text. */
 const total = (column: string) => sql<number>`cast(sum(${sql.ref(column)}) as bigint)`;
 
-const figureOf = ({ messages, passed }: Counts, { failing }: Wanted): number =>
+const figureOf = ({ messages, passed }: Counts, { failing }: WantedSources): number =>
   failing ? messages - passed : messages;
 
-const wantedOf = (sources: Source[], wanted: Wanted): Source[] =>
+const wantedOf = (sources: Source[], wanted: WantedSources): Source[] =>
   sources.filter((one) => !wanted.failing || figureOf(one, wanted) > 0);
 
-const ranked = (sources: Source[], wanted: Wanted): Source[] =>
+const ranked = (sources: Source[], wanted: WantedSources): Source[] =>
   wantedOf(sources, wanted).sort((one, other) => (comesAfter(one, other, wanted) ? 1 : -1));
 
 /** Addresses are compared by their bytes, as the databases do: they are ASCII. */
-function comesAfter(one: Source, other: Source, wanted: Wanted): boolean {
+function comesAfter(one: Source, other: Source, wanted: WantedSources): boolean {
   const difference = figureOf(one, wanted) - figureOf(other, wanted);
   return difference === 0 ? one.source >= other.source : difference < 0;
 }
