@@ -48,7 +48,7 @@ export interface JobBench {
   close(): Promise<void>;
 }
 
-export type WorkerWay = Partial<Pick<WorkerInput, 'blobDelay' | 'deadly'>>;
+export type WorkerWay = Partial<Pick<WorkerInput, 'blobDelay' | 'deadly' | 'silent'>>;
 
 export type Ask = Pick<JobRequest, 'ifRunning' | 'requestId'> & { desk: JobDesk };
 
@@ -89,8 +89,8 @@ export async function openJobBench(
     desk,
     client,
     configuration,
-    async startWorker({ blobDelay = 0, deadly = null } = {}) {
-      const input: WorkerInput = { configuration, address, taskQueue, codePath, blobDelay, deadly };
+    async startWorker({ blobDelay = 0, deadly = null, silent = null } = {}) {
+      const input: WorkerInput = { configuration, address, taskQueue, codePath, blobDelay, deadly, silent };
       const worker = spawn(process.execPath, [resolve('test/support/jobs/worker.ts'), JSON.stringify(input)], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });

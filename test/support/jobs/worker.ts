@@ -24,6 +24,8 @@ export interface WorkerInput {
   blobDelay: number;
   /** The address of a host or the key of a blob: whoever asks for it ends with its process, as one without memory does. */
   deadly: string | null;
+  /** The address of a host for which no resolver ever answers: the job stands there, for as long as it waits for names. */
+  silent: string | null;
 }
 
 const input = JSON.parse(process.argv[2] ?? '') as WorkerInput;
@@ -50,6 +52,7 @@ const resolver: typeof asked = {
   ...asked,
   async ptr(address) {
     survive(address);
+    if (address === input.silent) return new Promise<never>(() => undefined);
     return asked.ptr(address);
   },
 };
