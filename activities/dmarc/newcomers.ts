@@ -1,6 +1,6 @@
 /** When a sender can be called new: for pages, the API and the weekly mail. */
 import { dayBefore } from '../../protocols/dmarc/identity.ts';
-import type { DmarcQueries } from '../../stores/records/dmarc/queries-port.ts';
+import type { DmarcAnswers } from '../../stores/records/dmarc/queries-port.ts';
 
 /** Days of 'since last week'; so many there must be before, to compare with. */
 export const NEW_DAYS = 7;
@@ -11,7 +11,7 @@ export const NEW_DAYS = 7;
  * @param since `YYYY-MM-DD`, the first day of what may be new
  */
 export async function hasWeekBefore(
-  queries: Pick<DmarcQueries, 'firstDay'>,
+  queries: Pick<DmarcAnswers, 'firstDay'>,
   domain: string,
   since: string,
 ): Promise<boolean> {

@@ -155,7 +155,10 @@ interface Counted {
 async function figuresOf(range: Range, days: number, { records }: Pick<Part, 'records'>): Promise<Counted> {
   const { queries } = records.dmarc;
   const earlier = { ...range, from: dayBefore(range.from, days), to: dayBefore(range.from, 1) };
-  const [now, before] = await Promise.all([queries.totals(range), queries.totals(earlier)]);
+  const { now, before } = await queries.inOneState(async (of) => ({
+    now: await of.totals(range),
+    before: await of.totals(earlier),
+  }));
   return { domain: range.domain, now: figures(now), before: figures(before), reports: now.reports };
 }
 
@@ -176,13 +179,13 @@ async function describe(
   { records, publicUrl }: Part,
 ): Promise<DomainOfSummary> {
   const { queries, quarantine } = records.dmarc;
-  const [policy, isComparable, fresh, { advice }, refused] = await Promise.all([
-    queries.policy(domain),
-    hasWeekBefore(queries, domain, from),
-    queries.sources({ domain, from, to, failing: true, isNew: true, limit: SOURCES }),
-    adviseOn(queries, domain, to),
-    quarantine.count({ domain, since: `${from}T00:00:00.000Z` }),
-  ]);
+  const { policy, isComparable, fresh } = await queries.inOneState(async (of) => ({
+    policy: await of.policy(domain),
+    isComparable: await hasWeekBefore(of, domain, from),
+    fresh: await of.sources({ domain, from, to, failing: true, isNew: true, limit: SOURCES }),
+  }));
+  const { advice } = await adviseOn(queries, domain, to);
+  const refused = await quarantine.count({ domain, since: `${from}T00:00:00.000Z` });
   const sources = isComparable ? fresh : [];
   return {
     domain,

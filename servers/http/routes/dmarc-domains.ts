@@ -145,11 +145,11 @@ export const dmarcDomainRoutes: readonly Route[] = [
       const records = context.dependencies.records.dmarc;
       const { domain, address } = await findDomain(records, path.domain ?? '');
       const range = toRange(domain, query);
-      const [totals, before, found] = await Promise.all([
-        records.queries.totals(range),
-        records.queries.totals(rangeBefore(range)),
-        records.queries.policy(domain),
-      ]);
+      const { totals, before, found } = await records.queries.inOneState(async (of) => ({
+        totals: await of.totals(range),
+        before: await of.totals(rangeBefore(range)),
+        found: await of.policy(domain),
+      }));
       const policy = { policy: found?.policy ?? null, policyDay: found?.day ?? null };
       return http.json({ address, ...range, totals, before, ...policy });
     },

@@ -2,7 +2,7 @@
 import type { FailureReport } from '../../../protocols/dmarc/failure.ts';
 import { pageSize, type Database } from '../tables.ts';
 import { currentGeneration } from './generation.ts';
-import type { DmarcQueries, StoredRecord } from './queries-port.ts';
+import type { DmarcAnswers, StoredRecord } from './queries-port.ts';
 import { fromRecordRow, fromReportRow } from './rows.ts';
 import { tlsListQueries } from './tls-lists.ts';
 
@@ -10,7 +10,7 @@ type TlsLists = keyof ReturnType<typeof tlsListQueries>;
 
 export function listQueries(
   database: Database,
-): Pick<DmarcQueries, 'records' | 'report' | 'reports' | 'reportRecords' | 'failures' | 'reportFailure' | TlsLists> {
+): Pick<DmarcAnswers, 'records' | 'report' | 'reports' | 'reportRecords' | 'failures' | 'reportFailure' | TlsLists> {
   return {
     ...tlsListQueries(database),
     async records({ domain, source, from, to, failing, before, limit }) {

@@ -176,7 +176,8 @@ export interface RecordCursor {
   number: number;
 }
 
-export interface DmarcQueries {
+/** Each answer is of one state of the records: of a report that is published meanwhile it has all or nothing. */
+export interface DmarcAnswers {
   /** Every domain that has an address or reports. @param since day from which its figures are summed up */
   domains(since: string): Promise<DomainSummary[]>;
   totals(range: Range): Promise<Totals>;
@@ -186,17 +187,16 @@ export interface DmarcQueries {
   firstDay(domain: string): Promise<string | undefined>;
   /** Most messages first. */
   services(range: Range): Promise<ServiceCounts[]>;
+  /** The same without the addresses of each, which are the dear part. */
+  countsByService(range: Range): Promise<Omit<ServiceCounts, 'sources'>[]>;
   /**
    * Most messages first, at most 500. `failing`: only those with messages that failed, most failed first.
    * `isNew`: only those not seen before the range (with `service`, as of that service); the figures are of the range all the
    * same. `skip`: without so many of the first, for the pages after.
    */
   sources(range: Range & WantedSources): Promise<SourceCounts[]>;
-  /**
-   * All of them, by address, some hundred at a time.
-   * @throws TemporaryError `dmarc.generation_over`: they were read anew meanwhile, and what was given is not all
-   */
-  everySource(range: Range & { service?: string; failing?: boolean }): AsyncIterable<SourceCounts[]>;
+  /** The same without what is known of each beside its figures. */
+  countsBySource(range: Range & WantedSources): Promise<(Counts & { source: string })[]>;
   /** Those first seen on or after the day, most messages first, at most 500; `failing` and `skip` as above. */
   newSources(options: {
     domain: string;
@@ -205,8 +205,6 @@ export interface DmarcQueries {
     skip?: number;
     limit?: number;
   }): Promise<SourceCounts[]>;
-  /** All of them, by address, as `everySource` gives them. */
-  everyNewSource(options: { domain: string; since: string; failing?: boolean }): AsyncIterable<SourceCounts[]>;
   countNewSources(options: { domain: string; since: string }): Promise<number>;
   whatIf(range: Range): Promise<WhatIf>;
   /** Of these addresses, at most 500, those with anything in it, without order. */
@@ -240,4 +238,20 @@ export interface DmarcQueries {
   /** Newest first, at most 500. */
   failures(options: { domain: string; before?: string; limit?: number }): Promise<StoredFailure[]>;
   reportFailure(id: string): Promise<StoredFailure | undefined>;
+}
+
+export interface DmarcQueries extends DmarcAnswers {
+  /**
+   * Several answers of the same state, so that the figures of a page agree with each other, and it takes no more than one
+   * connection.
+   * @param question asks one after another, and of nothing else
+   */
+  inOneState<Answer>(question: (answers: DmarcAnswers) => Promise<Answer>): Promise<Answer>;
+  /**
+   * All of them, by address, some hundred at a time.
+   * @throws TemporaryError `dmarc.generation_over`: they were read anew meanwhile, and what was given is not all
+   */
+  everySource(range: Range & { service?: string; failing?: boolean }): AsyncIterable<SourceCounts[]>;
+  /** All of them, by address, as `everySource` gives them. */
+  everyNewSource(options: { domain: string; since: string; failing?: boolean }): AsyncIterable<SourceCounts[]>;
 }

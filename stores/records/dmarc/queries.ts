@@ -8,10 +8,10 @@ import { among } from '../many.ts';
 import type { Database } from '../tables.ts';
 import { currentGeneration } from './generation.ts';
 import { listQueries } from './lists.ts';
-import type { DmarcQueries, Range, WhatIfHits, WhatIfService } from './queries-port.ts';
+import type { DmarcAnswers, DmarcQueries, Range, WhatIfHits, WhatIfService } from './queries-port.ts';
 import { inOneState } from './one-state.ts';
 import { monthsIn } from './range.ts';
-import { everyNewSource, everySource, largestSources, newestSources } from './sources.ts';
+import { everyNewSource, everySource, largestCounts, largestSources, newestSources } from './sources.ts';
 import { organizationOf, type RuledBy } from './sums.ts';
 import { tlsQueries } from './tls-queries.ts';
 
@@ -20,12 +20,16 @@ export function dmarcQueries(database: Database): DmarcQueries {
     inOneState(database, (state) => question(questionsTo(state)));
   return {
     ...listQueries(database),
+    inOneState: (question) =>
+      inOneState(database, (state) => question({ ...listQueries(state), ...questionsTo(state) })),
     domains: (since) => ask((of) => of.domains(since)),
     totals: (range) => ask((of) => of.totals(range)),
     days: (range) => ask((of) => of.days(range)),
     firstDay: (domain) => ask((of) => of.firstDay(domain)),
     services: (range) => ask((of) => of.services(range)),
+    countsByService: (range) => ask((of) => of.countsByService(range)),
     sources: (wanted) => ask((of) => of.sources(wanted)),
+    countsBySource: (wanted) => ask((of) => of.countsBySource(wanted)),
     everySource: ({ domain, from, to, ...wanted }) => everySource(database, { domain, from, to }, wanted),
     newSources: (wanted) => ask((of) => of.newSources(wanted)),
     everyNewSource: (wanted) => everyNewSource(database, wanted),
@@ -38,7 +42,7 @@ export function dmarcQueries(database: Database): DmarcQueries {
 }
 
 /** Those that are answered from sums. */
-type Questions = Omit<DmarcQueries, keyof ReturnType<typeof listQueries> | 'everySource' | 'everyNewSource'>;
+type Questions = Omit<DmarcAnswers, keyof ReturnType<typeof listQueries>>;
 
 /** @param database one state of it: an answer takes several statements */
 function questionsTo(database: Database): Questions {
@@ -115,12 +119,7 @@ function questionsTo(database: Database): Questions {
       return row?.day;
     },
     async services(range) {
-      const services = await resultsOf(database, range)
-        .select(['service', ...ofResults])
-        .groupBy('service')
-        .orderBy('messages', 'desc')
-        .orderBy('service')
-        .execute();
+      const services = await servicesOf(database, range).execute();
       const sources = await seenIn(database, 'dmarc_service_sources', range)
         .select(['service', countAll.as('sources')])
         .groupBy('service')
@@ -128,7 +127,9 @@ function questionsTo(database: Database): Questions {
       const known = new Map(sources.map((one) => [one.service, one.sources]));
       return services.map((one) => ({ ...one, sources: known.get(one.service) ?? 0 }));
     },
+    countsByService: (range) => servicesOf(database, range).execute(),
     sources: ({ domain, from, to, ...wanted }) => largestSources(database, { domain, from, to }, wanted),
+    countsBySource: ({ domain, from, to, ...wanted }) => largestCounts(database, { domain, from, to }, wanted),
     newSources: (wanted) => newestSources(database, wanted),
     async countNewSources({ domain, since }) {
       const { count } = await database
@@ -266,6 +267,13 @@ const domainDaysOf = (database: Database, { domain, from, to }: Range) =>
     .where('day', '>=', from)
     .where('day', '<=', to);
 
+const servicesOf = (database: Database, range: Range) =>
+  resultsOf(database, range)
+    .select(['service', ...ofResults])
+    .groupBy('service')
+    .orderBy('messages', 'desc')
+    .orderBy('service');
+
 /** Messages by service and result: of whole months, and of the days around them. */
 function resultsOf(database: Database, { domain, from, to }: Range) {
   const columns = ['service', 'disposition', 'dkim', 'spf', 'ruled_by', 'messages', 'exempt'] as const;
@@ -294,8 +302,9 @@ function resultsOf(database: Database, { domain, from, to }: Range) {
 }
 
 /**
- * Addresses that were seen within the range. Of most the first and the last day say it; days are looked up of those that
- * were seen before it and after it.
+ * Addresses that were seen within the range. Of most the first and the last day say it; of those that were seen before it
+ * and after it, the first day from its beginning is looked up. (As `exists` PostgreSQL would read all days of everybody
+ * for it; the least is one look into the index in either database.)
  */
 function seenIn<Table extends 'dmarc_sources' | 'dmarc_service_sources'>(
   database: Database,
@@ -309,9 +318,9 @@ function seenIn<Table extends 'dmarc_sources' | 'dmarc_service_sources'>(
     .where('seen.domain', '=', domain)
     .where('seen.first_day', '<=', to)
     .where('seen.last_day', '>=', from).where(sql<boolean>`(seen.first_day >= ${from} or seen.last_day <= ${to}
-      or exists (select 1 from dmarc_source_days as days
+      or (select min(days.day) from dmarc_source_days as days
         where days.generation = seen.generation and days.domain = seen.domain and days.source = seen.source
-          and days.day >= ${from} and days.day <= ${to} ${ofService}))`);
+          and days.day >= ${from} ${ofService}) <= ${to})`);
 }
 
 /** The same of those who sent reports. */
@@ -323,7 +332,7 @@ const reportersOf = (database: Database, { domain, from, to }: Range) =>
     .where('seen.domain', '=', domain)
     .where('seen.first_day', '<=', to)
     .where('seen.last_day', '>=', from).where(sql<boolean>`(seen.first_day >= ${from} or seen.last_day <= ${to}
-      or exists (select 1 from dmarc_reports as reports
+      or (select min(reports.day) from dmarc_reports as reports
         where reports.generation = seen.generation and reports.domain = seen.domain and reports.kind = 'aggregate'
-          and reports.day >= ${from} and reports.day <= ${to}
-          and ${organizationOf('reports.organization')} = seen.organization))`);
+          and reports.day >= ${from}
+          and ${organizationOf('reports.organization')} = seen.organization) <= ${to})`);

@@ -17,8 +17,14 @@ const MORE = 4;
 /** Values of one statement. */
 const AT_ONCE = 500;
 
-/** Most messages first, then by address. */
+/** As `largestCounts`, and what is known of each. */
 export async function largestSources(database: Database, range: Range, wanted: WantedSources): Promise<SourceCounts[]> {
+  const largest = await largestCounts(database, range, wanted);
+  return describeSources(database, await generationNow(database), range.domain, largest);
+}
+
+/** Most messages first, then by address. */
+export async function largestCounts(database: Database, range: Range, wanted: WantedSources): Promise<Source[]> {
   const generation = await generationNow(database);
   const skip = wanted.skip ?? 0;
   const end = skip + pageSize(wanted.limit);
@@ -36,7 +42,7 @@ export async function largestSources(database: Database, range: Range, wanted: W
     const place = sorted[end - 1];
     // Those that are left come after the last candidate, by their bounds too.
     if (candidates.length < asked || !last || (place && comesAfter(last, place, wanted)))
-      return describeSources(database, generation, range.domain, sorted.slice(skip, end));
+      return sorted.slice(skip, end);
   }
 }
 

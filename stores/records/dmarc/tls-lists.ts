@@ -2,13 +2,13 @@
 import type { Selectable } from 'kysely';
 import { pageSize, type Database } from '../tables.ts';
 import { currentGeneration } from './generation.ts';
-import type { DmarcQueries } from './queries-port.ts';
+import type { DmarcAnswers } from './queries-port.ts';
 import { fromTlsFailureRow, fromTlsPolicyRow } from './rows.ts';
 import type { DmarcTables } from './tables.ts';
 
 export function tlsListQueries(
   database: Database,
-): Pick<DmarcQueries, 'reportTls' | 'reportTlsBeginning' | 'reportTlsFailures'> {
+): Pick<DmarcAnswers, 'reportTls' | 'reportTlsBeginning' | 'reportTlsFailures'> {
   const policiesOf = (report: string) =>
     database.selectFrom('dmarc_tls_policies').where('generation', '=', currentGeneration).where('report', '=', report);
   const failuresOf = (report: string) =>

@@ -3,13 +3,13 @@ import { sql } from 'kysely';
 import { RESULT_TYPES } from '../../../protocols/dmarc/tls.ts';
 import type { Database } from '../tables.ts';
 import { currentGeneration } from './generation.ts';
-import type { DmarcQueries, Range } from './queries-port.ts';
+import type { DmarcAnswers, Range } from './queries-port.ts';
 
 /** Kinds of failure, and receiving hosts of each, that an answer names. */
 const RESULTS = 50;
 const HOSTS = 5;
 
-export function tlsQueries(database: Database): Pick<DmarcQueries, 'tls'> {
+export function tlsQueries(database: Database): Pick<DmarcAnswers, 'tls'> {
   return {
     async tls(range) {
       const rows = await inRange(database, 'dmarc_tls_days', range)

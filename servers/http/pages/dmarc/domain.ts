@@ -5,7 +5,7 @@ import { hasWeekBefore, NEW_DAYS } from '../../../../activities/dmarc/newcomers.
 import { ADVICE_DAYS } from '../../../../protocols/dmarc/advice.ts';
 import type { PolicyPublished } from '../../../../protocols/dmarc/aggregate.ts';
 import { dayBefore } from '../../../../protocols/dmarc/identity.ts';
-import type { ServiceCounts, SourceCounts, Totals } from '../../../../stores/records/dmarc/queries-port.ts';
+import type { Counts, ServiceCounts, SourceCounts, Totals } from '../../../../stores/records/dmarc/queries-port.ts';
 import { csvResponse } from '../../csv.ts';
 import { dayColumns } from '../../dmarc/columns.ts';
 import { rangeBefore, today } from '../../dmarc/range.ts';
@@ -39,36 +39,31 @@ export async function domainOverview(view: View): Promise<Html | Response> {
   const { queries } = records;
   if (search.get('format') === 'csv') return csvResponse(dayColumns, await queries.days(range), `${domain}-days`);
   const since = dayBefore(today(), NEW_DAYS - 1);
-  const [
-    totals,
-    before,
-    days,
-    services,
-    failing,
-    fresh,
-    freshCount,
-    comparable,
-    policy,
-    advised,
-    [last],
-    tls,
-    refused,
-  ] = await Promise.all([
-    queries.totals(range),
-    queries.days(rangeBefore(range)),
-    queries.days(range),
-    queries.services(range),
-    queries.sources({ ...range, failing: true, limit: FAILING }),
-    queries.newSources({ domain, since, limit: NEW_SHOWN }),
-    queries.countNewSources({ domain, since }),
-    hasWeekBefore(queries, domain, since),
-    queries.policy(domain),
+  const figures = queries.inOneState(async (of) => {
+    const [last] = await of.reports({ domain, limit: 1 });
+    if (!last) return null;
+    return {
+      last,
+      totals: await of.totals(range),
+      before: await of.days(rangeBefore(range)),
+      days: await of.days(range),
+      services: await of.services(range),
+      failing: await of.countsBySource({ ...range, failing: true, limit: FAILING }),
+      fresh: await of.newSources({ domain, since, limit: NEW_SHOWN }),
+      freshCount: await of.countNewSources({ domain, since }),
+      comparable: await hasWeekBefore(of, domain, since),
+      policy: await of.policy(domain),
+      tls: await of.tls(range),
+    };
+  });
+  // Of days of its own: it need not wait for them.
+  const [answers, { advice }, refused] = await Promise.all([
+    figures,
     adviseOn(queries, domain, today()),
-    queries.reports({ domain, limit: 1 }),
-    queries.tls(range),
     records.quarantine.count({ domain }),
   ]);
-  if (!last) return waiting(view, refused);
+  if (!answers) return waiting(view, refused);
+  const { last, totals, before, days, services, failing, fresh, freshCount, comparable, policy, tls } = answers;
   const sub = html`<a href="${linkTo(view, 'reports', { kind: 'aggregate' })}">${plural(totals.reports, 'report')}</a>
     from ${plural(totals.organizations, 'receiver')}, ${rangeWords(range)}. Last report ${ago(last.receivedAt)}.`;
   const earlier = before.reduce((sum, { messages }) => sum + messages, 0);
@@ -78,7 +73,7 @@ export async function domainOverview(view: View): Promise<Html | Response> {
       ${tile('Failing', number(totals.messages - totals.passed), linkTo(view, 'sources', { failing: '1' }), concentration(failing, totals))}
       ${policyTile(view, policy?.policy)}
     </dl>
-    ${daysPanel(view, days)} ${advicePanel(view, { advice: advised.advice, days: ADVICE_DAYS, last, tls, refused })}
+    ${daysPanel(view, days)} ${advicePanel(view, { advice, days: ADVICE_DAYS, last, tls, refused })}
     ${panel(
       'Sending services',
       services.length > 0 ? serviceTable(view, services) : nothingSent(view),
@@ -123,7 +118,7 @@ function changeWords(now: number, before: number, words: string): string {
 }
 
 /** `3 sources make 92 % of it`. */
-function concentration(failing: SourceCounts[], { messages, passed }: Totals): string {
+function concentration(failing: Counts[], { messages, passed }: Totals): string {
   const whole = messages - passed;
   if (whole === 0) return 'everything passed';
   let part = 0;

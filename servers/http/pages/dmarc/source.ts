@@ -19,11 +19,11 @@ export async function sourcePage(view: View, given: string): Promise<Html | Resp
   const before = cursorOf(search.get('before'));
   if (search.get('format') === 'csv')
     return csvStream(recordColumns, everyRecord(records.queries, { ...range, source, failing }), `${domain}-${source}`);
-  const [items, [known], hosts] = await Promise.all([
-    records.queries.records({ ...range, source, failing, before, limit: PAGE }),
-    records.queries.sources({ ...range, source, limit: 1 }),
-    records.hosts.find([source]),
-  ]);
+  const hosts = await records.hosts.find([source]);
+  const { items, known } = await records.queries.inOneState(async (of) => ({
+    items: await of.records({ ...range, source, failing, before, limit: PAGE }),
+    known: (await of.sources({ ...range, source, limit: 1 }))[0],
+  }));
   const host = hosts.get(source) ?? { name: null, network: null, country: null };
   const last = items.length === PAGE ? items.at(-1) : undefined;
   const next = last && sourceLink(view, source, { ...filter, before: `${last.reportId}.${last.number}` });

@@ -2,7 +2,7 @@
 import { html } from 'hono/html';
 import { adviseOn } from '../../../../activities/dmarc/advise.ts';
 import { ADVICE_DAYS } from '../../../../protocols/dmarc/advice.ts';
-import type { ServiceCounts, WhatIf } from '../../../../stores/records/dmarc/queries-port.ts';
+import type { Counts, WhatIf } from '../../../../stores/records/dmarc/queries-port.ts';
 import { csvResponse } from '../../csv.ts';
 import { whatIfColumns, whatIfRows } from '../../dmarc/columns.ts';
 import { today } from '../../dmarc/range.ts';
@@ -15,12 +15,12 @@ import { domainPage, LARGEST_FIRST, linkTo, PAGE, rangeWords, skipOf, type View 
 export async function whatIfPage(view: View): Promise<Html | Response> {
   const { records, domain, range, search } = view;
   const { queries } = records;
-  const [whatIf, services, policy, { advice }] = await Promise.all([
-    queries.whatIf(range),
-    queries.services(range),
-    queries.policy(domain),
-    adviseOn(queries, domain, today()),
-  ]);
+  const figures = queries.inOneState(async (of) => ({
+    whatIf: await of.whatIf(range),
+    services: await of.countsByService(range),
+    policy: await of.policy(domain),
+  }));
+  const [{ whatIf, services, policy }, { advice }] = await Promise.all([figures, adviseOn(queries, domain, today())]);
   if (search.get('format') === 'csv') return csvResponse(whatIfColumns, whatIfRows(whatIf), `${domain}-what-if`);
   const now = policy?.policy.p ?? null;
   const body = html`${panel('What to do next', policyRow(view, advice), `from ${ADVICE_DAYS} days of reports`)}
@@ -45,7 +45,7 @@ function policyPanel(
   policy: 'quarantine' | 'reject',
   words: string,
   whatIf: WhatIf,
-  services: ServiceCounts[],
+  services: (Counts & { service: string })[],
 ): Html {
   const { hit, services: rows } = whatIf[policy];
   const failed = whatIf.messages - whatIf.passed;
