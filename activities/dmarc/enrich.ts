@@ -10,6 +10,7 @@ import { BlobRef } from '../schemas.ts';
 import type { Dependencies } from '../dependencies.ts';
 import type { Place } from './geo.ts';
 import { reportLimits } from './limits.ts';
+import { MAX_ADDRESSES_SHOWN } from './parse-report.ts';
 import { asBytes } from './raw.ts';
 import { readFiles } from './read-files.ts';
 import { DMARC_ERRORS } from '../../protocols/dmarc/errors.ts';
@@ -26,7 +27,14 @@ const NAME_LENGTH = 253;
 export const enrich = defineStep({
   name: 'dmarc.enrich',
   summary: 'Look up the names of the hosts in a report and where they are, so that people see who runs its sources.',
-  input: z.object({ report: BlobRef.describe('The stored bytes of the report.') }),
+  input: z.object({
+    report: BlobRef.describe('The stored bytes of the report.'),
+    addresses: z
+      .array(z.string().refine((text) => isIP(text) !== 0, 'is no IP address'))
+      .max(MAX_ADDRESSES_SHOWN)
+      .nullish()
+      .describe('The addresses in it, as dmarc.parseReport lists them; without them they are read for it.'),
+  }),
   output: z.object({
     addresses: z.number().int().describe('Addresses that the report names.'),
     asked: z.number().int().describe('Of these, how many were asked for now; the others were known, or too many.'),
@@ -38,9 +46,11 @@ export const enrich = defineStep({
   repeat: 'safe',
   scope: 'dmarc:write',
   errors: [...DMARC_ERRORS, 'blob.missing', 'blob.unavailable', 'dmarc.geo_unreadable', 'records.unavailable'],
-  async run({ report }, dependencies, step) {
+  async run({ report, addresses: listed }, dependencies, step) {
     const { configuration, blobs } = dependencies;
-    const addresses = await addressesIn(asBytes(await blobs.read(report.key)), configuration, step.signal);
+    const addresses = listed
+      ? new Set(listed)
+      : await addressesIn(asBytes(await blobs.read(report.key)), configuration, step.signal);
     const { located, answered, named } = await learnHosts(addresses, dependencies, step.signal);
     return { addresses: addresses.size, located, asked: answered, named };
   },

@@ -23,6 +23,9 @@ import type { PermanentError } from '../../protocols/errors.ts';
 /** Records of an answer: enough to see what it is. All of them would not fit into the history of a run. */
 const SHOWN_RECORDS = 5;
 
+/** Addresses that an answer has room for: as many as most reports name. */
+export const MAX_ADDRESSES_SHOWN = 100;
+
 const Text = z.string().nullable();
 const PassOrFail = z.enum(['pass', 'fail']).nullable();
 const PolicyWord = z.enum(POLICIES).nullable();
@@ -168,6 +171,10 @@ export const parseReport = defineStep({
     refused: z
       .array(z.object({ file: Text, code: z.string(), message: z.string() }))
       .describe('Files of a zip that are no report.'),
+    addresses: z
+      .array(z.string())
+      .nullable()
+      .describe('All addresses that the reports tell of, each once; null where they are too many to be listed.'),
   }),
   needs: ['configuration', 'blobs'],
   takes: 'cpu',
@@ -181,12 +188,14 @@ export const parseReport = defineStep({
     const refused: PermanentError[] = [];
     const refusedFiles: { file: string | null; code: string; message: string }[] = [];
     let seen = 0;
+    const addresses = new Set<string>();
     let records: AggregateRecord[] = [];
     let room = SHOWN_RECORDS;
     const onRecords = (some: AggregateRecord[]): void => {
       step.signal.throwIfAborted();
       seen += some.length;
       step.report({ records: seen });
+      for (const { sourceIp } of some) if (addresses.size <= MAX_ADDRESSES_SHOWN) addresses.add(sourceIp);
       if (records.length < room) records.push(...some.slice(0, room - records.length));
     };
     for await (const file of readFiles(asBytes(await blobs.read(report.key)), { limits, onRecords })) {
@@ -196,13 +205,16 @@ export const parseReport = defineStep({
         refused.push(outcome.refusal);
         refusedFiles.push(abridge({ file: name, code: outcome.refusal.code, message: outcome.refusal.message }));
       } else {
-        reports.push(shown(name, outcome.report, records));
+        const { report: read } = outcome;
+        if (read.kind === 'failure' && read.failure.sourceIp !== null) addresses.add(read.failure.sourceIp);
+        reports.push(shown(name, read, records));
         room -= records.length;
       }
       records = [];
     }
     if (reports.length === 0 && refused[0]) throw refused[0];
-    return { container, reports: abridgeAll(reports), refused: abridgeAll(refusedFiles) };
+    const listed = addresses.size <= MAX_ADDRESSES_SHOWN ? [...addresses] : null;
+    return { container, reports: abridgeAll(reports), refused: abridgeAll(refusedFiles), addresses: listed };
   },
 });
 

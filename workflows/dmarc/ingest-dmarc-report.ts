@@ -94,13 +94,19 @@ async function filesOf(input: IngestDmarcReportInput, done: IngestedReport[]): P
 async function publishFile(input: IngestDmarcReportInput, file: File): Promise<IngestedReport[]> {
   const { report } = file;
   const label = `${file.name ?? 'report'}, ${sizeOf(report)}`.slice(0, SUMMARY_CHARACTERS);
+  let addresses: string[] | null;
   try {
-    await survived(() => ingestion['dmarc.parseReport'].executeWithOptions({ summary: `read ${label}` }, [{ report }]));
+    const read = await survived(() =>
+      ingestion['dmarc.parseReport'].executeWithOptions({ summary: `read ${label}` }, [{ report }]),
+    );
+    ({ addresses } = read);
   } catch (thrown) {
     return [await quarantine(input, file, refusalIn(thrown))];
   }
   try {
-    await lookUps['dmarc.enrich'].executeWithOptions({ summary: `names of the hosts in ${label}` }, [{ report }]);
+    await lookUps['dmarc.enrich'].executeWithOptions({ summary: `names of the hosts in ${label}` }, [
+      { report, addresses },
+    ]);
   } catch (thrown) {
     // Names help people; no report waits for them.
     if (isCancellation(thrown) || !(thrown instanceof ActivityFailure)) throw thrown;

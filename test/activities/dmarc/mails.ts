@@ -80,8 +80,8 @@ export async function ingest(
   const settled: Settled[] = [];
   for (const { report, part } of files) {
     const publish = async () => {
-      await parseReport.call({ report }, dependencies, stepContext(act));
-      await enrich.call({ report }, dependencies, stepContext(act)).catch(() => undefined);
+      const { addresses } = await parseReport.call({ report }, dependencies, stepContext(act));
+      await enrich.call({ report, addresses }, dependencies, stepContext(act)).catch(() => undefined);
       const input = { ...of, report, act: `${act}/${part}` };
       return (await publishReport.call(input, dependencies, stepContext(act))).reports;
     };

@@ -141,6 +141,22 @@ describe('dmarc.parseReport answers', () => {
       expect([kind, read?.reportId, read?.successful, read?.failed]).toEqual(['tls', '007', 100, 40]);
   });
 
+  it('with the addresses that all files tell of, each once, unless they are too many', async () => {
+    const from = (...ips: string[]) => feedback(PAST + POLICY + ips.map((ip) => record({ row: row({ ip }) })).join(''));
+    const many = (count: number) => Array.from({ length: count }, (_, index) => `192.0.2.${index}`);
+    const failure = 'Feedback-Type: auth-failure\r\nAuth-Failure: dmarc\r\nSource-IP: 2001:DB8::1\r\n';
+    const zip = await zipOf({
+      'a.xml': from('192.0.2.1', '192.0.2.2', '192.0.2.1'),
+      'b.xml': from('::ffff:192.0.2.2', '192.0.2.3'),
+      'c.json': tls({}),
+      'd.eml': failure,
+    });
+    expect((await run(zip)).addresses).toEqual(['192.0.2.1', '192.0.2.2', '192.0.2.3', '2001:db8::1']);
+    expect((await run(from(...many(100), '192.0.2.1'))).addresses).toEqual(many(100));
+    expect((await run(from(...many(101)))).addresses).toBeNull();
+    expect((await run(tls({}))).addresses).toEqual([]);
+  });
+
   it('for each file of a zip, and says which are none', async () => {
     const bytes = await zipOf({ 'a.xml': feedback(PAST + POLICY + record()), 'note.txt': 'Hello', 'c.json': tls({}) });
     expect(await run(bytes)).toMatchObject({
