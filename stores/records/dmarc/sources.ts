@@ -2,14 +2,17 @@
  * Addresses that mail came from, those with most messages first. The answer is exact, and few rows are read for it: what
  * was ever reported of an address is a bound of what was reported of it within a range, and the very figure where it was
  * seen within the range alone. So the addresses are taken by their bound, most first; days are read of those alone that
- * were seen beside the range as well; and it is over when no bound that is left can reach into the answer.
+ * were seen beside the range as well, of the range or of what lies around it, whichever is shorter; and it is over when no
+ * bound that is left can reach into the answer.
  */
 import { sql } from 'kysely';
+import { dayBefore } from '../../../protocols/dmarc/identity.ts';
 import { TemporaryError } from '../../../protocols/errors.ts';
 import { pageSize, type Database } from '../tables.ts';
 import { currentGeneration } from './generation.ts';
 import { dmarcHostRecords } from './hosts.ts';
 import { inOneState } from './one-state.ts';
+import type { Span } from './range.ts';
 import type { Counts, Range, SourceCounts, WantedSources } from './queries-port.ts';
 
 /** How many times as many candidates are looked at, when the first were not enough. */
@@ -148,6 +151,15 @@ const COUNTS = ['messages', 'passed', 'dkim', 'spf', 'quarantined', 'rejected'] 
 type Source = { source: string } & Counts;
 type Candidate = Source & { first_day: string; last_day: string };
 
+const countsOf = ({ messages, passed, dkim, spf, quarantined, rejected }: Counts): Counts => ({
+  messages,
+  passed,
+  dkim,
+  spf,
+  quarantined,
+  rejected,
+});
+
 const generationNow = async (database: Database): Promise<number> =>
   (await database.selectNoFrom(currentGeneration.as('number')).executeTakeFirstOrThrow()).number;
 
@@ -176,31 +188,77 @@ function candidatesOf(
 async function sumUp(
   database: Database,
   generation: number,
-  { domain, from, to }: Range,
+  range: Range,
   candidates: Candidate[],
   { service }: WantedSources,
   known: Map<string, Counts>,
 ): Promise<void> {
-  const straddling: string[] = [];
-  for (const { source, first_day, last_day, ...counts } of candidates) {
-    if (known.has(source)) continue;
-    if (first_day >= from && last_day <= to) known.set(source, counts);
-    else straddling.push(source);
+  const { from, to } = range;
+  const sumOf = (some: Candidate[], days: Span) =>
+    sumOfDays(database, generation, { domain: range.domain, ...days }, some, service);
+  const around: Candidate[] = [];
+  const within: Candidate[] = [];
+  for (const one of candidates) {
+    if (known.has(one.source)) continue;
+    if (one.first_day >= from && one.last_day <= to) known.set(one.source, countsOf(one));
+    else (isMostlyWithin(range, one) ? around : within).push(one);
   }
-  for (let at = 0; at < straddling.length; at += AT_ONCE) {
+  const left = new Map(around.map((one) => [one.source, countsOf(one)]));
+  const before = around.filter(({ first_day }) => first_day < from);
+  const after = around.filter(({ last_day }) => last_day > to);
+  for (const part of [
+    await sumOf(before, { from: EVER.from, to: dayBefore(from, 1) }),
+    await sumOf(after, { from: dayBefore(to, -1), to: EVER.to }),
+  ])
+    for (const [source, counts] of part) {
+      const all = left.get(source);
+      if (all) for (const name of COUNTS) all[name] -= counts[name];
+    }
+  for (const one of around) {
+    const counts = left.get(one.source);
+    // Nothing of it was seen within the range, or records of no messages.
+    if (!counts || counts.messages === 0) within.push(one);
+    else known.set(one.source, counts);
+  }
+  for (const [source, counts] of await sumOf(within, range)) known.set(source, counts);
+}
+
+/** What was reported of them on the days; those without any are left out. */
+async function sumOfDays(
+  database: Database,
+  generation: number,
+  { domain, from, to }: Range,
+  candidates: Candidate[],
+  service: string | undefined,
+): Promise<Map<string, Counts>> {
+  const sums = new Map<string, Counts>();
+  for (let at = 0; at < candidates.length; at += AT_ONCE) {
+    const sources = candidates.slice(at, at + AT_ONCE).map(({ source }) => source);
     let query = database
       .selectFrom('dmarc_source_days')
       .select(['source', ...COUNTS.map((name) => total(name).as(name))])
       .where('generation', '=', generation)
       .where('domain', '=', domain)
-      .where('source', 'in', straddling.slice(at, at + AT_ONCE))
+      .where('source', 'in', sources)
       .where('day', '>=', from)
       .where('day', '<=', to)
       .groupBy('source');
     if (service !== undefined) query = query.where('service', '=', service);
-    for (const { source, ...counts } of await query.execute()) known.set(source, counts);
+    for (const { source, ...counts } of await query.execute()) sums.set(source, counts);
   }
+  return sums;
 }
+
+/** Whether more of the days on which it was seen may lie in the range than around it. */
+function isMostlyWithin({ from, to }: Span, { first_day: first, last_day: last }: Candidate): boolean {
+  const [begin, end] = [first > from ? first : from, last < to ? last : to];
+  return 2 * daysFrom(begin, end) > daysFrom(first, last);
+}
+
+const daysFrom = (first: string, last: string): number => (Date.parse(last) - Date.parse(first)) / 86_400_000;
+
+/** Before and after every day that a report can be of. */
+const EVER: Span = { from: '', to: '9999-12-31' };
 
 /** PostgreSQL's sum of a bigint is a numeric, which reads as text. */
 const total = (column: string) => sql<number>`cast(sum(${sql.ref(column)}) as bigint)`;
