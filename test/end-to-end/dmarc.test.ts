@@ -88,6 +88,15 @@ it('a report is published, with the authentication of its mail, before anybody a
     reports: [{ name: 'REPORT', state: 'published', kind: 'aggregate', organization: 'receiver.test', messages: 42 }],
   });
   await replayEnded(run, 'ingestDmarcReport.published');
+  // What was read once is not read again for its hosts.
+  const { events } = await run.fetchHistory();
+  const enriched = events?.find(
+    ({ activityTaskScheduledEventAttributes: one }) => one?.activityType?.name === 'dmarc.enrich',
+  );
+  const [input] = enriched?.activityTaskScheduledEventAttributes?.input?.payloads ?? [];
+  expect(JSON.parse(Buffer.from(input?.data ?? []).toString())).toMatchObject({
+    addresses: ['192.0.2.1', '192.0.2.2'],
+  });
   const described = await run.describe();
   expect(described.searchAttributes).toMatchObject({ SwitchyardOutcome: ['published'], SwitchyardDomain: [ABOUT] });
   expect(await described.staticSummary()).toContain(`-> reports about ${ABOUT}`);
