@@ -7,6 +7,7 @@
  *   an update of the system's collations.
  * - Every wait has an end, on both sides: a server that hangs gives `records.unavailable`, and a process that hangs
  *   holds no lock for ever.
+ * - Nothing is compiled (`jit`): our longest statements take some ten ms, and to compile one takes as long again.
  */
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
@@ -124,7 +125,8 @@ async function prepareSession(client: pg.ClientBase, schema: string, patience: P
               when 'off' then 'on' else current_setting('synchronous_commit') end, false),
             set_config('lock_timeout', $2, false),
             set_config('statement_timeout', $3, false),
-            set_config('idle_in_transaction_session_timeout', $4, false)`,
+            set_config('idle_in_transaction_session_timeout', $4, false),
+            set_config('jit', 'off', false)`,
     // 0 is no limit.
     [pg.escapeIdentifier(schema), ...(patience === 'in time' ? WAITS : [0, 0, 0]).map(String)],
   );

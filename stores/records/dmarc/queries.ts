@@ -304,7 +304,7 @@ function resultsOf(database: Database, { domain, from, to }: Range) {
 /**
  * Addresses that were seen within the range. Of most the first and the last day say it; of those that were seen before it
  * and after it, the first day from its beginning is looked up. (As `exists` PostgreSQL would read all days of everybody
- * for it; the least is one look into the index in either database.)
+ * for it; the first in order is one look into the index in either database.)
  */
 function seenIn<Table extends 'dmarc_sources' | 'dmarc_service_sources'>(
   database: Database,
@@ -318,9 +318,9 @@ function seenIn<Table extends 'dmarc_sources' | 'dmarc_service_sources'>(
     .where('seen.domain', '=', domain)
     .where('seen.first_day', '<=', to)
     .where('seen.last_day', '>=', from).where(sql<boolean>`(seen.first_day >= ${from} or seen.last_day <= ${to}
-      or (select min(days.day) from dmarc_source_days as days
+      or (select days.day from dmarc_source_days as days
         where days.generation = seen.generation and days.domain = seen.domain and days.source = seen.source
-          and days.day >= ${from} ${ofService}) <= ${to})`);
+          and days.day >= ${from} ${ofService} order by days.day limit 1) <= ${to})`);
 }
 
 /** The same of those who sent reports. */
@@ -332,7 +332,7 @@ const reportersOf = (database: Database, { domain, from, to }: Range) =>
     .where('seen.domain', '=', domain)
     .where('seen.first_day', '<=', to)
     .where('seen.last_day', '>=', from).where(sql<boolean>`(seen.first_day >= ${from} or seen.last_day <= ${to}
-      or (select min(reports.day) from dmarc_reports as reports
+      or (select reports.day from dmarc_reports as reports
         where reports.generation = seen.generation and reports.domain = seen.domain and reports.kind = 'aggregate'
           and reports.day >= ${from}
-          and ${organizationOf('reports.organization')} = seen.organization) <= ${to})`);
+          and ${organizationOf('reports.organization')} = seen.organization order by reports.day limit 1) <= ${to})`);
