@@ -1,6 +1,6 @@
 /** Every report in what a reporter sent, read to its end; a file of an archive that is none does not cost the others. */
 import { createHash } from 'node:crypto';
-import { openReport, type ReportFile } from './open-report.ts';
+import { openReport, type FileBytes, type ReportFile } from './open-report.ts';
 import { readReport, type ReadReport } from './read-report.ts';
 import type { AggregateRecord } from '../../protocols/dmarc/aggregate.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
@@ -53,7 +53,7 @@ export async function* readFiles(
 const ENDS_ALL: ReadonlySet<string> = new Set(['dmarc.too_large', 'dmarc.broken_archive', 'dmarc.truncated']);
 
 export async function* hashed(
-  source: AsyncIterable<Uint8Array>,
+  source: FileBytes,
   hash: { update(chunk: Uint8Array): unknown },
 ): AsyncGenerator<Uint8Array> {
   for await (const chunk of source) {

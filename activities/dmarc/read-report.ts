@@ -1,6 +1,6 @@
 /** One file of what a reporter sent, read by what its bytes are: aggregate (XML), TLS (JSON) or failure report (fields). */
 import { createHash } from 'node:crypto';
-import type { ReportFile } from './open-report.ts';
+import type { FileBytes, ReportFile } from './open-report.ts';
 import { AggregateReader } from '../../protocols/dmarc/aggregate-reader.ts';
 import type { AggregateRecord, AggregateReport } from '../../protocols/dmarc/aggregate.ts';
 import { dmarcError } from '../../protocols/dmarc/errors.ts';
@@ -58,7 +58,7 @@ export async function readReport(
 
 const WORDS = { html: 'an HTML page', text: 'text', binary: 'binary data' } as const;
 
-async function collect(bytes: AsyncIterable<Uint8Array>, most: number, kind: string): Promise<Buffer> {
+async function collect(bytes: FileBytes, most: number, kind: string): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of bytes) {

@@ -14,6 +14,8 @@ export function detectFormat(head: Uint8Array): Format {
     return 'zip';
   // RFC 1952, 2.3.1
   if (head[0] === 0x1f && head[1] === 0x8b) return 'gzip';
+  // `<?`, as nearly all reports begin: no text has to be made to see it.
+  if (head[0] === 0x3c && head[1] === 0x3f) return 'xml';
   const text = decodeHead(head.subarray(0, DETECT_BYTES)).trimStart();
   if (text === '') return 'empty';
   if (/^<(!doctype\s+html|html|head|body|title)\b/i.test(text)) return 'html';
