@@ -7,8 +7,8 @@ import ipaddr from 'ipaddr.js';
  * @returns undefined when it is no address: no number forms (`0x7f.1`, `2130706433`), no names, no networks
  */
 export function normalizeAddress(text: string): string | undefined {
+  if (CANONICAL.test(text)) return text;
   if (DOTTED.test(text)) {
-    if (CANONICAL.test(text)) return text;
     const parts = text.split('.').map(Number);
     return parts.every((part) => part <= 255) ? parts.join('.') : undefined;
   }

@@ -213,8 +213,8 @@ export class AggregateReader {
 
   #closes(): void {
     this.#run = 0;
-    const extension = this.#extensions.pop();
-    if (extension) {
+    if (this.#extensions.length > 0) {
+      const extension = this.#extensions.pop() as Extension;
       extension.text = extension.text.trim();
       this.#room -= extension.text.length;
       return;

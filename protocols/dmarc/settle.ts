@@ -118,4 +118,8 @@ export function settleReport(
 
 const textOf = (text: string | null): string | null => text || null;
 /** Domains are compared without letter case, and a final dot is the same name (RFC 1034, 3.1). */
-const domainOf = (text: string | null): string | null => text?.toLowerCase().replace(/\.$/, '') || null;
+function domainOf(text: string | null): string | null {
+  if (!text) return null;
+  const name = text.toLowerCase();
+  return (name.endsWith('.') ? name.slice(0, -1) : name) || null;
+}
