@@ -23,7 +23,7 @@ import type { PermanentError } from '../../protocols/errors.ts';
 /** Records of an answer: enough to see what it is. All of them would not fit into the history of a run. */
 const SHOWN_RECORDS = 5;
 
-/** Addresses that an answer has room for: as many as most reports name. */
+/** Addresses that an answer has room for: it stays in the history of its run, and so many are some 2 KB. */
 export const MAX_ADDRESSES_SHOWN = 100;
 
 const Text = z.string().nullable();

@@ -22,13 +22,15 @@ const AT_ONCE = 500;
 
 /** As `largestCounts`, and what is known of each. */
 export async function largestSources(database: Database, range: Range, wanted: WantedSources): Promise<SourceCounts[]> {
-  const largest = await largestCounts(database, range, wanted);
-  return describeSources(database, await generationNow(database), range.domain, largest);
+  const generation = await generationNow(database);
+  return describeSources(database, generation, range.domain, await largest(database, generation, range, wanted));
 }
 
 /** Most messages first, then by address. */
-export async function largestCounts(database: Database, range: Range, wanted: WantedSources): Promise<Source[]> {
-  const generation = await generationNow(database);
+export const largestCounts = async (database: Database, range: Range, wanted: WantedSources): Promise<Source[]> =>
+  largest(database, await generationNow(database), range, wanted);
+
+async function largest(database: Database, generation: number, range: Range, wanted: WantedSources): Promise<Source[]> {
   const skip = wanted.skip ?? 0;
   const end = skip + pageSize(wanted.limit);
   const inRange = new Map<string, Counts>();
